@@ -1,0 +1,37 @@
+# Every target does its own set-up: Python 3.11, make and git are all that is needed first.
+SHELL := /bin/bash
+UV := .tools/bin/uv
+RUN := $(UV) run --frozen --extra dev
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format check lint types layers generated unit test integration e2e demo demo-down generate build clean
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(UV): uv.lock tools/install_uv.py
+	@$(PYTHON) tools/install_uv.py >/dev/null && touch $(UV)
+
+setup: $(UV) ## Install everything into .venv
+	@$(UV) sync --quiet --frozen --extra dev
+
+format: setup ## Format the code and fix what ruff can fix
+	@$(RUN) ruff format . && $(RUN) ruff check --fix .
+
+lint: setup
+	@$(RUN) ruff format --check . && $(RUN) ruff check .
+
+types: setup
+	@$(RUN) mypy && $(RUN) mypy tests tools
+
+layers: setup
+	@$(RUN) lint-imports
+
+unit: setup ## Run the unit tests
+	@$(RUN) pytest tests/unit -q
+
+check: lint types layers unit ## Everything that needs no server: format, lint, types, layers, unit tests
+
+clean: ## Remove what the build made (not the stack's data: make demo-down)
+	@rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The embedded local stack behind 'llmjobs dev up'; never imported by production code."""

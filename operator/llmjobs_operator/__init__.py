@@ -1,0 +1,1 @@
+"""The Kopf operator: LLMJob and LLMWorkerPool resources to jobs and Deployments."""

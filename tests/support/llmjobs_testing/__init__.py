@@ -1,0 +1,1 @@
+"""Builders, fixtures' parts and the scripted engine that tests share."""

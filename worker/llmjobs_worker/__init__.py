@@ -1,0 +1,1 @@
+"""The Celery worker that streams from an engine."""
