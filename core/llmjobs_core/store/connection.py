@@ -1,0 +1,105 @@
+"""Connections to Redis or Valkey, and what their failures mean to us.
+
+redis-py's defaults (a 5 s socket timeout with 10 automatic retries) repeat calls that must not be
+repeated and break long blocking reads, so every client here states its own. The store never
+retries by itself: callers do, with the idempotency key or fence that makes it safe.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from llmjobs_core.errors import (
+    IdempotencyMismatch,
+    JobNotFound,
+    LLMJobsError,
+    PoolNotFound,
+    StateConflict,
+    StoreFull,
+    StoreUnavailable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How to reach the store."""
+
+    url: str
+    prefix: str = "llmjobs:"
+    """In front of every key."""
+    timeout_s: float = 3.0
+    """Longest wait for a connection or an ordinary answer."""
+    max_connections: int = 64
+
+
+def build_async_client(options: StoreOptions, *, blocking: bool = False) -> redis.asyncio.Redis:
+    """Return a client; with *blocking*, one for reads that wait on the server."""
+    return redis.asyncio.Redis.from_url(
+        options.url,
+        socket_timeout=None if blocking else options.timeout_s,
+        socket_connect_timeout=options.timeout_s,
+        socket_keepalive=True,
+        retry=AsyncRetry(NoBackoff(), 0),
+        retry_on_timeout=False,
+        max_connections=options.max_connections,
+        decode_responses=False,
+    )
+
+
+def build_sync_client(options: StoreOptions) -> redis.Redis:
+    """Return a client for a thread of its own."""
+    return redis.Redis.from_url(
+        options.url,
+        socket_timeout=options.timeout_s,
+        socket_connect_timeout=options.timeout_s,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_timeout=False,
+        max_connections=options.max_connections,
+        decode_responses=False,
+    )
+
+
+_REFUSALS: dict[str, type[LLMJobsError]] = {
+    "NOTFOUND": JobNotFound,
+    "NOPOOL": PoolNotFound,
+    "MISMATCH": IdempotencyMismatch,
+    "CONFLICT": StateConflict,
+}
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what redis-py raises into the store's errors, with the cause chained."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StoreFull("Redis has no memory left for new jobs") from error
+    except (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError) as error:
+        raise StoreUnavailable(f"Redis can't be reached: {type(error).__name__}") from error
+    except ResponseError as error:
+        word, _, rest = str(error).partition(" ")
+        refusal = _REFUSALS.get(word)
+        if refusal is None:
+            if word in {"OOM", "MISCONF"}:
+                raise StoreFull("Redis refuses writes") from error
+            raise
+        raise refusal(rest) from error

@@ -1,0 +1,2 @@
+-- Fills a pool's window. ARGV: pool
+return dispatch(ARGV[3])

@@ -1,0 +1,17 @@
+-- Queues a suspended job again. ARGV: id
+local j = load_job(ARGV[3])
+if not j then return refuse('NOTFOUND', ARGV[3]) end
+if TERMINAL[j.st] then return refuse('CONFLICT', 'the job is ' .. j.st) end
+call('HSET', j.key, 'sus', 0)
+if j.st == 'Suspended' then
+  set_state(j, 'Queued', 'Resumed')
+  if j.started == '' and j.qd ~= '' then
+    call('ZADD', P .. 'dl', NOW + num(j.qd) * 1000, j.id)
+  elseif j.started ~= '' and j.ad ~= '' then
+    call('ZADD', P .. 'dl', num(j.started) + num(j.ad) * 1000, j.id)
+  end
+  pool_waiting(j, waiting_units(j))
+  enqueue(j)
+  dispatch(j.pool)
+end
+return j.st

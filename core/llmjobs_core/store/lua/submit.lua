@@ -1,0 +1,51 @@
+-- Stores a job and queues it; the same idempotency key gives the same job.
+-- ARGV: id, idempotency key with its namespace ('' none), fingerprint, labels, record fields...
+local id, idem, fingerprint, labels = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+
+local known = idem ~= '' and call('HMGET', key('idem', idem), 'id', 'fp') or {}
+local seen = known[1] or (call('EXISTS', key('job', id)) == 1 and id)
+if seen then
+  local st = call('HGET', key('job', seen), 'st')
+  if st then
+    if known[2] and known[2] ~= fingerprint then
+      return refuse('MISMATCH', 'the idempotency key belongs to another request')
+    end
+    return { seen, 0, st }
+  end
+end
+
+local fields = {}
+for i = 7, #ARGV do fields[#fields + 1] = ARGV[i] end
+call('HSET', key('job', id), 'st', 'Pending', 'created', NOW, 'lab', labels, 'idem', idem, unpack(fields))
+local j = load_job(id)
+if call('HGET', key('pool', j.pool), 'acc') ~= '1' then
+  call('DEL', j.key)
+  return refuse('NOPOOL', 'pool ' .. j.pool .. ' is not there or takes no new jobs')
+end
+if idem ~= '' then call('HSET', key('idem', idem), 'id', id, 'fp', fingerprint) end
+
+j.st = 'Pending'
+if j.single then j.st = j.sus == '1' and 'Suspended' or 'Queued' end
+local reason = ({ Pending = 'AwaitingInput', Suspended = 'Suspended', Queued = 'Submitted' })[j.st]
+call('HSET', j.key, 'st', j.st, 'reason', reason)
+for _, ns in ipairs({ j.ns, '*' }) do
+  call('ZADD', key('ix', ns), 0, id)
+  for label in string.gmatch(labels, '[^\n]+') do
+    call('ZADD', key('ix', ns .. '|' .. label), 0, id)
+  end
+end
+each_index(j, j.st, 'ZADD')
+count('depth', depth_field(j, j.st), 1)
+count('submitted', j.pool .. '|' .. j.cls, 1)
+if j.st == 'Pending' then
+  call('ZADD', P .. 'dl', NOW + 900000, id)
+elseif j.st == 'Queued' then
+  call('HSET', j.key, 'queued', NOW)
+  call('ZADD', key('age', j.pool), NOW, id)
+  if j.qd ~= '' then call('ZADD', P .. 'dl', NOW + num(j.qd) * 1000, id) end
+  pool_waiting(j, 1)
+  enqueue(j)
+end
+tell_owner(j)
+if j.st == 'Queued' then dispatch(j.pool) end
+return { id, 1, j.st }

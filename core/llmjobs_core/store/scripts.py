@@ -1,0 +1,88 @@
+"""The store's Lua scripts: loaded from the package, run by their SHA.
+
+Each script is the shared library (``lib.lua``) followed by its own file, so that one source of
+truth for keys and transitions serves all of them. A script file starts with its flags line:
+what frees memory or finishes work may run when Redis is full; submitting may not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.exceptions import NoScriptError
+
+from llmjobs_core.store.connection import translated_errors
+
+Arg = str | bytes | int | float
+
+
+class ScriptName(StrEnum):
+    """One atomic step each."""
+
+    SUBMIT = "submit"
+    APPEND = "append"
+    SEAL = "seal"
+    DISPATCH = "dispatch"
+    CLAIM = "claim"
+    RENEW = "renew"
+    PROGRESS = "progress"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    RELEASE = "release"
+    CANCEL = "cancel"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    RECLASSIFY = "reclassify"
+    REMOVE = "remove"
+    REAP = "reap"
+    PUT_POOL = "put_pool"
+    POOL_STATS = "pool_stats"
+    POSITION = "position"
+
+
+_MAY_NOT_RUN_WHEN_FULL = {ScriptName.SUBMIT, ScriptName.APPEND}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and its SHA-1, by which Redis knows it."""
+
+    text: str
+    sha: str
+
+
+@cache
+def load_script(name: ScriptName) -> Script:
+    """Return the script of *name* with the shared library in front."""
+    folder = files("llmjobs_core.store") / "lua"
+    flags = "" if name in _MAY_NOT_RUN_WHEN_FULL else " flags=allow-oom"
+    lib = (folder / "lib.lua").read_text(encoding="utf-8")
+    body = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    text = f"#!lua{flags}\n{lib}\n{body}"
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+async def run_script(client: redis.asyncio.Redis, name: ScriptName, args: Sequence[Arg]) -> Any:
+    """Run one script; loads it first where the server does not know it."""
+    script = load_script(name)
+    with translated_errors():
+        try:
+            return await client.evalsha(script.sha, 0, *args)
+        except NoScriptError:
+            return await client.eval(script.text, 0, *args)
+
+
+def run_script_sync(client: redis.Redis, name: ScriptName, args: Sequence[Arg]) -> Any:
+    """Run one script from a thread."""
+    script = load_script(name)
+    with translated_errors():
+        try:
+            return client.evalsha(script.sha, 0, *args)
+        except NoScriptError:
+            return client.eval(script.text, 0, *args)
