@@ -6,7 +6,8 @@ caller decides by type and never by text::
     LLMJobsError
     ├── RetryableError            the same call may succeed later
     │   ├── StoreUnavailable      Redis can't be reached or answers too late
-    │   └── StoreFull             Redis refuses writes (maxmemory with noeviction)
+    │   ├── StoreFull             Redis refuses writes (maxmemory with noeviction)
+    │   └── CheckpointBehind      the store has less of a text than was sent to it
     └── PermanentError            the same call fails again
         ├── JobNotFound           no such job, or its TTL has passed
         ├── PoolNotFound          no pool of this name, or none that serves the model
@@ -37,6 +38,10 @@ class StoreUnavailable(RetryableError):
 
 class StoreFull(RetryableError):
     """Redis refuses to grow (``maxmemory`` reached, ``noeviction``); nothing was written."""
+
+
+class CheckpointBehind(RetryableError):
+    """The store has less text of a request than was sent: send all of it, with ``reset``."""
 
 
 class JobNotFound(PermanentError):

@@ -219,6 +219,9 @@ class ProgressUpdate:
     """Set once, when the engine has told them."""
     reset: bool = False
     """Drop all text so far first: no prefix could be continued. Watchers get ``reset``."""
+    at: int = -1
+    """UTF-8 bytes of the checkpoint's text before this update, so that sending it twice is
+    harmless; -1 does not check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,9 @@ class Lost:
     ref: UnitRef
     cancelled: bool
     """True when its job ended or was suspended; False when another worker may have it."""
+    behind: bool = False
+    """True when it is still this worker's, but the store has less text than was sent (Redis lost
+    its last second): send the whole text again, with ``reset``."""
 
 
 @dataclass(frozen=True, slots=True)

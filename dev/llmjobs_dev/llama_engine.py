@@ -24,7 +24,7 @@ def assemble_model(folder: Path) -> Path:
 
     Written beside its place and renamed, so that an interrupted run leaves nothing half there.
     """
-    target = folder / gemma.MODEL_NAME
+    target = folder / str(gemma.MODEL_NAME)
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{gemma.MODEL_NAME}.{os.getpid()}"

@@ -164,13 +164,14 @@ def reap_args(prefix: str, template: str, limit: int) -> list[Arg]:
 
 def _progress_fields(update: ProgressUpdate | None) -> list[Arg]:
     if update is None:
-        return ["", 0, "", "", 0]
+        return ["", 0, "", "", 0, -1]
     return [
         update.text,
         update.tokens,
         pack_ids(update.token_ids),
         pack_ids(update.prompt_token_ids),
         int(update.reset),
+        update.at,
     ]
 
 
@@ -260,7 +261,7 @@ def parse_lost(reply: object) -> tuple[Lost, ...]:
     """Read pairs of unit and flag."""
     items = iter(as_list(reply))
     return tuple(
-        Lost(UnitRef.parse(as_text(ref)), as_text(flag) == "1")
+        Lost(UnitRef.parse(as_text(ref)), as_text(flag) == "1", behind=as_text(flag) == "2")
         for ref, flag in zip(items, items, strict=True)
     )
 

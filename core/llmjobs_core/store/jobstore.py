@@ -11,7 +11,7 @@ from typing import Self
 import redis.asyncio
 
 from llmjobs_core.celery_app import build_celery_app, build_message_template
-from llmjobs_core.errors import JobNotFound, PoolNotFound
+from llmjobs_core.errors import CheckpointBehind, JobNotFound, PoolNotFound
 from llmjobs_core.events import JobEvent
 from llmjobs_core.jobs import (
     BatchLine,
@@ -188,9 +188,13 @@ class JobStore:
 
         *last* is progress not yet written; it is applied in the same step. True if this call or
         an earlier one with the same fence did it; False if the fence is old: drop the work.
+        Raises CheckpointBehind when *last* does not follow what the store has.
         """
         args = encode.complete_args(ref, fence, status_code, body, usage, last)
-        return bool(encode.parse_int(await self._run(ScriptName.COMPLETE, *args)))
+        done = encode.parse_int(await self._run(ScriptName.COMPLETE, *args))
+        if done < 0:
+            raise CheckpointBehind(str(ref))
+        return done == 1
 
     async def fail(
         self,

@@ -1,5 +1,5 @@
 -- Stores the result of a unit. ARGV: ref, fence, HTTP status, body, prompt tokens, completion
--- tokens, regenerated tokens, then the last progress: text, tokens, token ids, prompt ids, reset
+-- tokens, regenerated tokens, then the last progress: text, tokens, token ids, prompt ids, reset, at
 local ref, fence = ARGV[3], ARGV[4]
 local id, line = split_ref(ref)
 local j = load_job(id)
@@ -9,7 +9,9 @@ if not holds(ref, fence) then
   if line then return call('HGET', key('fin', id), line) == fence and 1 or 0 end
   return (j.st == 'Succeeded' and call('HGET', j.key, 'ufence') == fence) and 1 or 0
 end
-add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14])
+if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], num(ARGV[15])) then
+  return -1
+end
 stop_unit(j, ref)
 call('HSET', key('out', id), line or 0, ARGV[5] .. ' 1\n' .. ARGV[6])
 add_usage(j, num(ARGV[7]), num(ARGV[8]), num(ARGV[9]))

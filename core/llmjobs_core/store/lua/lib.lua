@@ -446,8 +446,10 @@ local function purge(j)
     key('fin', j.id), key('redo', j.id), key('runs', j.id))
 end
 
--- Adds what a unit produced to its checkpoint and tells the watchers of a single job.
-local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset)
+-- Adds what a unit produced to its checkpoint and tells the watchers of a single job. *at* is the
+-- checkpoint's size in bytes before this update, -1 for «don't check»: so a repeated update is
+-- seen and skipped, and false is returned when text is missing here (Redis lost its last second).
+local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset, at)
   local ukey, _, line = unit_key(ref)
   if reset == '1' then
     local void = num(call('HGET', ukey, 'utk'))
@@ -455,10 +457,13 @@ local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset)
     call('HSET', ukey, 'utk', 0)
     call('HINCRBY', j.key, 'tok', -void)
     if not line then publish(j, 't', 'reset') end
+  elseif at >= 0 then
+    local have = call('STRLEN', key('txt', ref))
+    if have ~= at then return have >= at + #new_text and #new_text > 0 end
   end
   if prompt_ids ~= '' then call('SET', key('ptk', ref), prompt_ids) end
   if ids ~= '' then call('APPEND', key('tok', ref), ids) end
-  if tokens == 0 and new_text == '' then return end
+  if tokens == 0 and new_text == '' then return true end
   call('HINCRBY', ukey, 'utk', tokens)
   local total = call('HINCRBY', j.key, 'tok', tokens)
   if j.first == '' then
@@ -471,6 +476,7 @@ local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset)
     if not line then publish(j, 't', 'delta', 'text', new_text, 'tokens', total) end
   end
   tell_owner(j, 1000)
+  return true
 end
 
 local function add_usage(j, prompt, completion, regenerated)

@@ -1,14 +1,19 @@
--- Adds to checkpoints. ARGV: per unit ref, fence, text, tokens, token ids, prompt ids, reset
+-- Adds to checkpoints. ARGV: per unit ref, fence, text, tokens, token ids, prompt ids, reset, at
 local lost, jobs = {}, {}
-for i = 3, #ARGV, 7 do
+local function lose(ref, flag)
+  lost[#lost + 1] = ref
+  lost[#lost + 1] = flag
+end
+for i = 3, #ARGV, 8 do
   local ref = ARGV[i]
-  if holds(ref, ARGV[i + 1]) then
+  if not holds(ref, ARGV[i + 1]) then
+    lose(ref, lost_flag(ref))
+  else
     local id = split_ref(ref)
     jobs[id] = jobs[id] or load_job(id)
-    add_progress(jobs[id], ref, ARGV[i + 2], num(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
-  else
-    lost[#lost + 1] = ref
-    lost[#lost + 1] = lost_flag(ref)
+    local added = add_progress(jobs[id], ref, ARGV[i + 2], num(ARGV[i + 3]), ARGV[i + 4],
+      ARGV[i + 5], ARGV[i + 6], num(ARGV[i + 7]))
+    if not added then lose(ref, '2') end
   end
 end
 return lost

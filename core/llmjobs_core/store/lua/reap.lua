@@ -1,19 +1,25 @@
 -- One recovery pass over whatever is overdue. ARGV: most items of each kind
 -- Every worker, gateway and operator may call this; a pass just made by another is enough.
 local limit = num(ARGV[3])
-if not call('SET', P .. 'reaped', NOW, 'NX', 'PX', 250) then return { 0, 0, 0, 0, 0, 0, 1 } end
+local last = num(call('GET', P .. 'reaped'))
+if NOW - last < 250 then return { 0, 0, 0, 0, 0, 0, 1 } end
+call('SET', P .. 'reaped', NOW)
+-- Nobody could reap for a while, so nobody could renew either (Redis was away): give the living
+-- time to renew before their leases count as lost.
+if last > 0 and NOW - last > 1500 then call('SET', P .. 'hold', 1, 'PX', 2500) end
+local held = call('EXISTS', P .. 'hold') == 1
 local function due(name)
   return call('ZRANGEBYSCORE', P .. name, '-inf', NOW, 'LIMIT', 0, limit)
 end
 local recovered, poisoned, expired, resent, promoted, removed = 0, 0, 0, 0, 0, 0
 local touched = {}
 
-for _, worker in ipairs(due('workers')) do
+for _, worker in ipairs(held and {} or due('workers')) do
   local pool = string.match(call('HGET', P .. 'wslots', worker) or '', '^%d+ (.+)$')
   if pool then set_worker(worker, pool, 0, 0) else call('ZREM', P .. 'workers', worker) end
 end
 
-for _, ref in ipairs(due('leases')) do
+for _, ref in ipairs(held and {} or due('leases')) do
   local ukey, id = unit_key(ref)
   local j = load_job(id)
   if not j or call('HGET', ukey, 'urun') ~= '1' then
