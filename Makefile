@@ -31,6 +31,12 @@ layers: setup
 unit: setup ## Run the unit tests
 	@$(RUN) pytest tests/unit -q
 
+integration: setup ## Run the tests on real parts: API server, Valkey, Celery, scripted engine
+	@$(RUN) pytest tests/integration -q
+
+test: setup ## Run every test, the embedded stack with the real model included
+	@$(RUN) pytest tests -q
+
 check: lint types layers unit ## Everything that needs no server: format, lint, types, layers, unit tests
 
 clean: ## Remove what the build made (not the stack's data: make demo-down)
