@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers generated unit test integration e2e demo demo-down generate build clean
+.PHONY: help setup format check lint types layers drift unit test integration e2e demo demo-down generate build clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -37,7 +37,13 @@ integration: setup ## Run the tests on real parts: API server, Valkey, Celery, s
 test: setup ## Run every test, the embedded stack with the real model included
 	@$(RUN) pytest tests -q
 
-check: lint types layers unit ## Everything that needs no server: format, lint, types, layers, unit tests
+generate: setup ## Write the CRDs and the field reference from the types
+	@$(RUN) python tools/generate.py
+
+drift: setup
+	@$(RUN) python tools/generate.py --check
+
+check: lint types layers drift unit ## Everything that needs no server: format, lint, types, layers, unit tests
 
 clean: ## Remove what the build made (not the stack's data: make demo-down)
 	@rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
