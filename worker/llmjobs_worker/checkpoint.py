@@ -1,0 +1,90 @@
+"""What of an answer the store has, and what it still has to get: pure, one a request.
+
+The store is told in updates that say where they start, so one whose answer was lost is sent again
+as it was. Everything is kept, so that a store that lost its last second can be given it anew.
+"""
+
+from llmjobs_core.jobs import Claim, ProgressUpdate
+from llmjobs_core.names import UnitRef
+from llmjobs_worker.assemble import Piece
+
+
+class Checkpoint:
+    """The text so far of one request, and how much of it is written."""
+
+    def __init__(
+        self, ref: UnitRef, fence: int, known: Piece, prompt_token_ids: tuple[int, ...]
+    ) -> None:
+        """*known* is what the store has already."""
+        self.ref = ref
+        self.fence = fence
+        self._known = [known] if known.text or known.token_ids else []
+        self._new: list[Piece] = []
+        self._prompt_ids = prompt_token_ids
+        self._has_new_prompt_ids = False
+        self._reset = False
+        self._at = len(known.text.encode())
+        self._sent: ProgressUpdate | None = None
+
+    @classmethod
+    def of_claim(cls, claim: Claim) -> "Checkpoint":
+        """Return the checkpoint that *claim* starts from."""
+        known = Piece(claim.text, claim.token_ids, claim.tokens)
+        return cls(claim.ref, claim.fence, known, claim.prompt_token_ids)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the store has everything."""
+        return not (self._sent or self._new or self._reset or self._has_new_prompt_ids)
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether an update was sent and its answer never came."""
+        return self._sent is not None
+
+    def add(self, piece: Piece) -> None:
+        """Add what the engine generated."""
+        if piece.prompt_token_ids:
+            self._prompt_ids, self._has_new_prompt_ids = piece.prompt_token_ids, True
+        if piece.text:
+            self._new.append(piece)
+
+    def restart(self) -> None:
+        """Void all text so far, here and in the store."""
+        self._known, self._new = [], []
+        self._prompt_ids, self._has_new_prompt_ids = (), False
+        self._begin_anew()
+
+    def rewind(self) -> None:
+        """The store has less than was written: it gets everything again."""
+        self._new = [*self._known, *self._new]
+        self._known = []
+        self._has_new_prompt_ids = bool(self._prompt_ids)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._reset, self._at, self._sent = True, 0, None
+
+    def build_update(self) -> ProgressUpdate | None:
+        """Return what to send: the unconfirmed update again, or what is new; None if nothing."""
+        if self._sent is None and not self.is_written:
+            text = "".join(piece.text for piece in self._new)
+            self._sent = ProgressUpdate(
+                ref=self.ref,
+                fence=self.fence,
+                text=text,
+                token_ids=tuple(i for piece in self._new for i in piece.token_ids),
+                tokens=sum(piece.tokens for piece in self._new),
+                prompt_token_ids=self._prompt_ids if self._has_new_prompt_ids else (),
+                reset=self._reset,
+                at=-1 if self._reset or not text else self._at,
+            )
+            self._known += self._new
+            self._new, self._reset, self._has_new_prompt_ids = [], False, False
+        return self._sent
+
+    def confirm(self, update: ProgressUpdate) -> None:
+        """Note that the store has *update*."""
+        if update is self._sent:
+            self._at += len(update.text.encode())
+            self._sent = None

@@ -1,0 +1,203 @@
+"""All HTTP to the engine, and nothing else: the only user of aiohttp's client here.
+
+Whatever goes wrong becomes one `EngineError` with a `Failure` that says whether to try again.
+Cancelling a caller closes its connection, which is how an engine learns to stop generating.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from llmjobs_worker.chunks import Chunk, parse_chunk
+from llmjobs_worker.resume import EngineKind, EngineTraits
+from llmjobs_worker.retry import (
+    BODY_MAX,
+    Failure,
+    build_network_failure,
+    parse_refusal,
+    parse_stream_error,
+)
+from llmjobs_worker.sse import SSEEventTooLong, SSEParser
+
+_DONE = b"[DONE]"
+_KEEPALIVE_S = 3.0
+"""Below the 5 s after which uvicorn closes an idle connection, so that none is used as it dies."""
+_ANSWER_MAX = 256 * 2**20
+"""Largest answer that is not a stream; embeddings of a long list are some tens of MiB."""
+_PROBE_TIMEOUT_S = 5.0
+
+
+class EngineError(Exception):
+    """The engine gave no whole answer; ``failure`` says what that means for the request."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error.code)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTimeouts:
+    """How long silence is borne; there is no limit to a whole answer."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    """Until the first byte: a long prompt is silent while it is read."""
+    idle_s: float = 120.0
+    """Between two pieces of a stream."""
+
+
+class EngineClient:
+    """One engine, by its base URL."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str = "",
+        timeouts: EngineTimeouts | None = None,
+        connections: int = 0,
+    ) -> None:
+        """*connections* is the most at a time; 0 for no limit. Call in a running event loop."""
+        self._base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._timeouts = timeouts or EngineTimeouts()
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE_S),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_s),
+            raise_for_status=False,
+            auto_decompress=True,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def fetch_stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[list[Chunk]]:
+        """Yield the chunks of a stream as they come, those of one read together.
+
+        Ends at the engine's end of stream, whole or not. Raises EngineError.
+        """
+        loop = asyncio.get_running_loop()
+        parser = SSEParser()
+        code = "engine_first_byte_timeout"
+        try:
+            async with asyncio.timeout(self._timeouts.first_byte_s) as limit:
+                async with self._post(path, body) as response:
+                    await _check_status(response)
+                    async for data in response.content.iter_any():
+                        code = "engine_idle_timeout"
+                        limit.reschedule(loop.time() + self._timeouts.idle_s)
+                        chunks, is_done = _parse(parser, data)
+                        yield chunks
+                        if is_done:
+                            return
+        except TimeoutError as error:
+            raise _network_error(code, "the engine was silent too long") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _network_error("engine_unreachable", _describe(error)) from error
+        except (msgspec.DecodeError, SSEEventTooLong) as error:
+            raise _network_error("engine_protocol_error", "the stream is malformed") from error
+
+    async def fetch_whole(self, path: str, body: dict[str, Any]) -> bytes:
+        """Return the answer to a request without streaming; raises EngineError."""
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.first_byte_s),
+                self._post(path, body) as response,
+            ):
+                await _check_status(response)
+                answer = await response.content.read(_ANSWER_MAX)
+                if not response.content.at_eof():
+                    raise _network_error("engine_protocol_error", "the answer is too large")
+                return answer
+        except TimeoutError as error:
+            raise _network_error("engine_timeout", "the engine was silent too long") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _network_error("engine_unreachable", _describe(error)) from error
+
+    async def is_healthy(self, path: str) -> bool:
+        """Whether a GET of *path* answers with success."""
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                async with self._session.get(self._base_url + path, allow_redirects=False) as found:
+                    return found.status < 300
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return False
+
+    async def fetch_traits(self) -> EngineTraits:
+        """Return what the engine says of itself; the least it could be if it says nothing.
+
+        Source: ``owned_by`` of ``GET /v1/models`` is ``vllm`` or ``llamacpp`` at these engines;
+        vLLM adds ``max_model_len``.
+        """
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                async with self._session.get(f"{self._base_url}/v1/models") as response:
+                    models = msgspec.json.decode(await response.read(), type=_Models)
+        except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError):
+            return EngineTraits()
+        first = models.data[0] if models.data else _Model()
+        kind = first.owned_by if first.owned_by in {*EngineKind} else EngineKind.OPENAI
+        return EngineTraits(EngineKind(kind), first.max_model_len)
+
+    def _post(
+        self, path: str, body: dict[str, Any]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.post(
+            self._base_url + path,
+            data=msgspec.json.encode(body),
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+        )
+
+
+class _Model(msgspec.Struct):
+    owned_by: str = ""
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model] = []
+
+
+async def _check_status(response: aiohttp.ClientResponse) -> None:
+    if response.status < 300:
+        return
+    body = await response.content.read(BODY_MAX + 1)
+    retry_after = response.headers.get("Retry-After")
+    failure = parse_refusal(response.status, body, retry_after, datetime.now(UTC))
+    raise EngineError(failure)
+
+
+def _parse(parser: SSEParser, data: bytes) -> tuple[list[Chunk], bool]:
+    """Return the chunks in *data*, and whether the stream said that it is done."""
+    chunks: list[Chunk] = []
+    for event in parser.feed(data):
+        if event.data == _DONE:
+            return chunks, True
+        chunk = parse_chunk(event.data)
+        if chunk.error is not None:
+            raise EngineError(parse_stream_error(chunk.error))
+        chunks.append(chunk)
+    return chunks, False
+
+
+def _network_error(code: str, message: str) -> EngineError:
+    return EngineError(build_network_failure(code, message))
+
+
+def _describe(error: Exception) -> str:
+    return f"the engine could not be reached: {type(error).__name__}"

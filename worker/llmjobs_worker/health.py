@@ -1,0 +1,82 @@
+"""Watches the engine's health: nothing is taken before it answers, nor while it does not."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from llmjobs_worker.engine_client import EngineClient
+from llmjobs_worker.intake import Intake
+from llmjobs_worker.resume import EngineKind, EngineTraits
+
+STARTING_S = 0.25
+"""Between checks until the engine answers: a cold start is not made longer."""
+RUNNING_S = 2.0
+_FAILURES_MAX = 3
+"""Checks in a row that must fail; one is enough after a request that got no answer."""
+
+_log = structlog.get_logger(__name__)
+
+
+class EngineMonitor:
+    """Opens and shuts the intake by the engine's health."""
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        intake: Intake,
+        *,
+        path: str,
+        kind: EngineKind | None,
+        on_unhealthy: Callable[[], None],
+    ) -> None:
+        """*path* empty takes the engine for healthy always; *kind* None asks the engine."""
+        self._engine = engine
+        self._intake = intake
+        self._path = path
+        self._kind = kind
+        self._on_unhealthy = on_unhealthy
+        self._look = asyncio.Event()
+        self._failures = 0
+        self._traits = EngineTraits(kind or EngineKind.OPENAI)
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What is known of the engine."""
+        return self._traits
+
+    def suspect(self) -> None:
+        """A request got no answer: look now, and believe a single failed check."""
+        if self._path:
+            self._failures = _FAILURES_MAX - 1
+            self._look.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            self._look.clear()
+            await self._check()
+            interval_s = RUNNING_S if self._intake.is_healthy else STARTING_S
+            try:
+                async with asyncio.timeout(interval_s):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def _check(self) -> None:
+        if not self._path or await self._engine.is_healthy(self._path):
+            self._failures = 0
+            if not self._intake.is_healthy:
+                await self._learn_traits()
+                _log.info("engine_healthy", kind=self._traits.kind)
+                self._intake.set_healthy(True)
+            return
+        self._failures += 1
+        if self._intake.is_healthy and self._failures >= _FAILURES_MAX:
+            _log.warning("engine_unhealthy", checks_failed=self._failures)
+            self._intake.set_healthy(False)
+            self._on_unhealthy()
+
+    async def _learn_traits(self) -> None:
+        found = await self._engine.fetch_traits()
+        self._traits = EngineTraits(self._kind or found.kind, found.max_model_len)

@@ -1,0 +1,88 @@
+"""One Celery message: claim its requests as slots come free, and run them all to their end."""
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import structlog
+
+from llmjobs_core.errors import LLMJobsError
+from llmjobs_core.jobs import Claim
+from llmjobs_core.names import ChunkRef
+from llmjobs_core.store import JobStore
+from llmjobs_worker.intake import Intake
+from llmjobs_worker.persist import persist
+from llmjobs_worker.run_unit import UnitRunner
+
+_CLAIM_LIMIT_S = 10.0
+"""How long a claim is tried while the store is away; its message is sent again anyway."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class ChunkRunner:
+    """Runs chunks, side by side, within the worker's slots."""
+
+    store: JobStore
+    intake: Intake
+    runner: UnitRunner
+    worker: str
+    """This process's name in leases and status."""
+    active: int = field(default=0, init=False)
+    """Chunks that run now, waiting ones included."""
+
+    async def run(self, chunk: ChunkRef) -> None:
+        """Return when every request claimed by this message has ended here."""
+        self.active += 1
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            await self._claim_all(chunk, tasks)
+        except LLMJobsError as error:
+            _log.warning("claim_failed", chunk=str(chunk), error=str(error))
+        finally:
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            self.active -= 1
+        for result in ended:
+            if isinstance(result, Exception):
+                # Not handled where it belongs: a bug. Its lease ends and the reaper decides.
+                _log.error("request_crashed", chunk=str(chunk), exc_info=result)
+
+    async def _claim_all(self, chunk: ChunkRef, tasks: set[asyncio.Task[None]]) -> None:
+        slots = self.intake.slots
+        extra = False
+        while self.intake.is_open:
+            self.intake.waiting += 1
+            try:
+                await slots.acquire()
+            finally:
+                self.intake.waiting -= 1
+            # One first: most messages hold one request, and the other slots are others' meanwhile.
+            taken = 1 + (slots.take_free() if extra else 0)
+            claims: tuple[Claim, ...] = ()
+            leased_s = time.monotonic()
+            try:
+                if self.intake.is_open:
+                    claims = await self._claim(chunk, taken)
+            finally:
+                slots.release(taken - len(claims))
+            for claim in claims:
+                tasks.add(asyncio.create_task(self._run_unit(claim, leased_s)))
+            if not claims or claims[0].ref.line is None:
+                return
+            extra = True
+
+    async def _claim(self, chunk: ChunkRef, limit: int) -> tuple[Claim, ...]:
+        token = uuid.uuid4().hex  # the same over all tries: a repeated call gives the same claims
+        return await persist(
+            lambda: self.store.claim(chunk, worker=self.worker, token=token, limit=limit),
+            step="claim",
+            limit_s=_CLAIM_LIMIT_S,
+        )
+
+    async def _run_unit(self, claim: Claim, leased_s: float) -> None:
+        try:
+            await self.runner.run(claim, leased_s)
+        finally:
+            self.intake.slots.release()

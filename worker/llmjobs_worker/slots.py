@@ -1,0 +1,66 @@
+"""The worker's slots: how many requests may be at the engine at once, given out in turn."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Slots:
+    """A fair counting semaphore that can give several at once; for one event loop."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = total
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self.on_freed: Callable[[], None] = lambda: None
+        """Called whenever a slot comes free and nobody here waits for it."""
+
+    @property
+    def free(self) -> int:
+        """Slots that nobody holds."""
+        return self._free
+
+    @property
+    def used(self) -> int:
+        """Slots that are held."""
+        return self.total - self._free
+
+    async def acquire(self) -> None:
+        """Wait for one slot; whoever came first gets it first."""
+        if self._free and not self._waiters:
+            self._free -= 1
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.release()  # it was given a moment before: hand it on
+            else:
+                self._waiters.remove(waiter)
+            raise
+
+    def take_free(self, most: int | None = None) -> int:
+        """Take what is free now without waiting, at most *most*; returns how many.
+
+        Takes none while others wait.
+        """
+        taken = 0 if self._waiters else self._free
+        if most is not None:
+            taken = min(taken, most)
+        self._free -= taken
+        return taken
+
+    def release(self, count: int = 1) -> None:
+        """Give back *count* slots."""
+        for _ in range(count):
+            while self._waiters:
+                waiter = self._waiters.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+                    break
+            else:
+                self._free += 1
+        if self._free:
+            self.on_freed()
