@@ -46,6 +46,11 @@ class Kubectl:
         found: dict[str, Any] = json.loads(self("get", kind, name, "-o", "json"))
         return found
 
+    def create_namespace(self) -> None:
+        """Create the namespace, and wait until pods can be made in it."""
+        self("create", "namespace", self.namespace)
+        self("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+
     def install_crds(self) -> None:
         """Apply the custom resource definitions and wait until they are served."""
         self("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
