@@ -100,9 +100,11 @@ class EngineClient:
                     async for data in response.content.iter_any():
                         code = "engine_idle_timeout"
                         limit.reschedule(loop.time() + self._timeouts.idle_s)
-                        chunks, is_done = _parse(parser, data)
+                        chunks, end = _parse(parser, data)
                         yield chunks
-                        if is_done:
+                        if isinstance(end, Failure):
+                            raise EngineError(end)
+                        if end:
                             return
         except TimeoutError as error:
             raise _network_error(code, "the engine was silent too long") from error
@@ -182,15 +184,15 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
     raise EngineError(failure)
 
 
-def _parse(parser: SSEParser, data: bytes) -> tuple[list[Chunk], bool]:
-    """Return the chunks in *data*, and whether the stream said that it is done."""
+def _parse(parser: SSEParser, data: bytes) -> tuple[list[Chunk], Failure | bool]:
+    """Return the chunks in *data*, and whether the stream ends after them, maybe by a failure."""
     chunks: list[Chunk] = []
     for event in parser.feed(data):
         if event.data == _DONE:
             return chunks, True
         chunk = parse_chunk(event.data)
         if chunk.error is not None:
-            raise EngineError(parse_stream_error(chunk.error))
+            return chunks, parse_stream_error(chunk.error)
         chunks.append(chunk)
     return chunks, False
 
