@@ -2,15 +2,18 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from llmjobs_core.errors import RetryableError
 from llmjobs_core.jobs import BatchLine, JobKind, JobRecord, NewJob, UnitResult
 from llmjobs_core.names import PoolKey, build_job_id
 from llmjobs_core.states import JobState
 from llmjobs_core.store import JobStore
 from llmjobs_testing.waiting import eventually_async
+from llmjobs_worker.persist import persist
 
 POOL = PoolKey("team-a", "scripted")
 CHAT = "/v1/chat/completions"
@@ -40,8 +43,10 @@ def make_job(body: dict[str, Any] | None = None, **changes: Any) -> NewJob:
 
 
 async def submit(store: JobStore, body: dict[str, Any] | None = None, **changes: Any) -> str:
-    """Submit a job; returns its id."""
-    return (await store.submit(make_job(body, **changes))).job_id
+    """Submit a job, however often the store must be asked; returns its id."""
+    job = make_job(body, **changes)
+    job = replace(job, idempotency_key=job.idempotency_key or job.id)
+    return (await persist(lambda: store.submit(job), step="submit")).job_id
 
 
 async def submit_batch(store: JobStore, bodies: list[dict[str, Any]], **changes: Any) -> str:
@@ -61,7 +66,10 @@ async def wait_state(
     """Return the job once it is in one of *states* (any terminal one if none is given)."""
 
     async def is_there() -> bool:
-        state = (await store.fetch(job_id)).state
+        try:
+            state = (await store.fetch(job_id)).state
+        except RetryableError:
+            return False
         return state in states if states else state.is_terminal
 
     await eventually_async(is_there, what=f"{job_id} {states or 'ended'}", timeout_s=timeout_s)
