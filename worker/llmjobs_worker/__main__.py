@@ -31,6 +31,7 @@ class WorkerProcess:
             intake=self._service.intake,
             run_chunk=self._service.run_chunk,
             fetch_started=self._service.count_chunks,
+            ask_store=self._service.ask_store,
         )
         self._is_leaving = False
 

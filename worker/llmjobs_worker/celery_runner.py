@@ -6,6 +6,7 @@ that none lies in a busy or unhealthy worker while another could run it.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,13 @@ from celery import Celery, bootsteps
 from celery.app.trace import setup_worker_optimizations
 from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController, state
+from celery.worker.consumer import Consumer
 
 from llmjobs_core.celery_app import build_celery_app
 from llmjobs_core.names import TASK_NAME, ChunkRef
 from llmjobs_worker.intake import Intake
+
+_RECONNECT_POLL_S = 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +38,12 @@ class CeleryRunner:
         intake: Intake,
         run_chunk: Callable[[ChunkRef], None],
         fetch_started: Callable[[], int],
+        ask_store: Callable[[], Callable[[], bool]],
     ) -> None:
-        """*run_chunk* blocks a thread until the chunk has ended; *fetch_started* counts those."""
+        """*run_chunk* blocks a thread until the chunk has ended; *fetch_started* counts those.
+
+        *ask_store* asks Redis for a sign of life; what it gives says whether one came since.
+        """
         self._intake = intake
         self._fetch_started = fetch_started
         self._hub: Any = None
@@ -50,6 +58,7 @@ class CeleryRunner:
             queues=[queue],
             concurrency=intake.slots.total,
             pool_cls=_build_pool_class(self.wake),
+            consumer_cls=_build_consumer_class(ask_store),
             without_mingle=True,
             without_gossip=True,
         )
@@ -100,6 +109,24 @@ def _nothing() -> None:
     """Only wakes the hub."""
 
 
+def _build_consumer_class(ask_store: Callable[[], Callable[[], bool]]) -> type[Consumer]:
+    class PromptConsumer(Consumer):  # type: ignore[misc]
+        """Celery's consumer, which is back as soon as Redis is.
+
+        Celery waits longer after each failed attempt, up to 30 s; so it is let try only when the
+        beats, which are made all the time, have seen that Redis answers.
+        """
+
+        def ensure_connected(self, conn: Any) -> Any:
+            has_answered = ask_store()
+            while not has_answered():
+                state.maybe_shutdown()
+                time.sleep(_RECONNECT_POLL_S)
+            return super().ensure_connected(conn)
+
+    return PromptConsumer
+
+
 def _build_pool_class(on_ended: Callable[[], None]) -> type[TaskPool]:
     class WakingPool(TaskPool):  # type: ignore[misc]
         """Celery's thread pool, which tells the consumer when a thread has become free."""
@@ -116,6 +143,7 @@ def _build_app(redis_url: str, run_chunk: Callable[[ChunkRef], None]) -> Celery:
     app = build_celery_app(redis_url)
     app.conf.update(
         worker_enable_remote_control=False,
+        worker_enable_prefetch_count_reduction=False,  # there is no prefetch to reduce
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=False,
     )

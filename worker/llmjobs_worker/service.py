@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -90,6 +91,12 @@ class WorkerService:
     def count_chunks(self) -> int:
         """Return how many chunks run now."""
         return self._chunks.active if self._chunks is not None else 0
+
+    def ask_store(self) -> Callable[[], bool]:
+        """Ask Redis for a sign of life; returns what says whether one came since."""
+        asked_s = time.monotonic()
+        self._keeper.beat_now()
+        return lambda: (self._keeper.last_beat_s or 0.0) > asked_s
 
     def begin_drain(self, on_drained: Callable[[], None]) -> None:
         """Hand everything back, then call *on_drained* from the loop's thread."""
