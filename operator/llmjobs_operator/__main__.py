@@ -1,0 +1,44 @@
+"""``llmjobs-operator``: reads its settings and runs until SIGTERM or SIGINT."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+import structlog
+from pydantic import ValidationError
+
+from llmjobs_core.errors import PermanentError
+from llmjobs_core.logs import configure_logging
+from llmjobs_operator.app import run_operator
+from llmjobs_operator.settings import OperatorSettings
+
+_log = structlog.get_logger(__name__)
+
+
+async def _run(settings: OperatorSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run_operator(settings, stop)
+
+
+def main() -> None:
+    """Run the operator; exit code 2 for settings that can't be used."""
+    try:
+        settings = OperatorSettings()
+        configure_logging(settings.log_format, settings.log_level)
+    except (ValidationError, ValueError) as error:
+        sys.exit(f"llmjobs-operator: {error}")
+    # Kopf logs each object it sees; ours say what was done.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_run(settings))
+    except PermanentError as error:
+        _log.critical("operator_failed", error=str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

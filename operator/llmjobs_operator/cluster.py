@@ -1,0 +1,184 @@
+"""All that is said to the Kubernetes API server, and nothing else says anything to it but Kopf.
+
+Objects are plain dicts. What "already so" means (gone when deleting, there when creating) counts
+as done.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config.config_exception import ConfigException
+
+from llmjobs_core.errors import PermanentError, RetryableError
+from llmjobs_operator.objects import FIELD_MANAGER, GROUP, PLURALS, VERSION, ObjectKey
+
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_TIMEOUT_S = 15
+
+
+class ClusterUnavailable(RetryableError):
+    """The API server can't be reached or is overloaded; try again later."""
+
+
+class ClusterConflict(RetryableError):
+    """The object changed meanwhile, or is being deleted; look at it again."""
+
+
+class ClusterRefused(PermanentError):
+    """The API server refuses this object or this operator's rights; the message is its own."""
+
+
+class ObjectGone(PermanentError):
+    """There is no such object (any more)."""
+
+
+def _translate(error: ApiException) -> Exception:
+    try:
+        text = str(json.loads(error.body or "{}").get("message", ""))[:500]
+    except ValueError:
+        text = str(error.reason)
+    if error.status == 404:
+        return ObjectGone(text)
+    if error.status == 409:
+        return ClusterConflict(text)
+    if error.status in {0, 408, 429} or error.status >= 500:
+        return ClusterUnavailable(text or f"status {error.status}")
+    return ClusterRefused(text)
+
+
+class Cluster:
+    """The few calls that the operator needs."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> "Cluster":
+        """Use the pod's service account, or the kubeconfig that ``KUBECONFIG`` names.
+
+        Raises ClusterRefused where there is neither.
+        """
+        try:
+            try:
+                config.load_incluster_config()
+            except ConfigException:
+                await config.load_kube_config()
+        except ConfigException as error:
+            raise ClusterRefused(f"no way to reach Kubernetes: {error}") from error
+        return cls(client.ApiClient())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        params = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            body=None if body is None else dict(body),
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._api.call_api(*params, _request_timeout=_TIMEOUT_S)
+            data = await response.read()
+        except ApiException as error:
+            raise _translate(error) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterUnavailable(f"{type(error).__name__}: {error}") from error
+        if response.status >= 400:
+            raise _translate(
+                ApiException(status=response.status, reason=response.reason, body=data.decode())
+            )
+        answer = json.loads(data) if data else {}
+        return answer if isinstance(answer, dict) else {}
+
+    @staticmethod
+    def _path(key: ObjectKey) -> str:
+        plural = PLURALS[key.kind]
+        return f"/apis/{GROUP}/{VERSION}/namespaces/{key.namespace}/{plural}/{key.name}"
+
+    async def apply_status(
+        self, key: ObjectKey, uid: str, status: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Replace the status of the object with this very *uid*; returns the object.
+
+        *before* is the status that it has: fields of it that *status* lacks are removed. Raises
+        ObjectGone, ClusterConflict (another object has the name now), ClusterUnavailable.
+        """
+        removed = dict.fromkeys(set(before) - set(status))
+        body = {"metadata": {"uid": uid}, "status": {**removed, **status}}
+        path = f"{self._path(key)}/status"
+        return await self._call("PATCH", path, body=body, content_type=_MERGE)
+
+    async def apply_finalizers(
+        self, key: ObjectKey, uid: str, version: str, finalizers: list[str]
+    ) -> dict[str, Any]:
+        """Set the finalizers; raises ClusterConflict if the object changed since *version*."""
+        meta = {"uid": uid, "resourceVersion": version, "finalizers": finalizers}
+        return await self._call(
+            "PATCH", self._path(key), body={"metadata": meta}, content_type=_MERGE
+        )
+
+    async def delete(self, key: ObjectKey, uid: str) -> None:
+        """Delete the object with this very *uid*; gone is fine."""
+        try:
+            await self._call("DELETE", self._path(key), body={"preconditions": {"uid": uid}})
+        except (ObjectGone, ClusterConflict):
+            return
+
+    async def apply_deployment(self, deployment: Mapping[str, Any]) -> dict[str, Any]:
+        """Apply a Deployment as ours (server-side apply); returns it as it is now."""
+        meta = deployment["metadata"]
+        path = f"/apis/apps/v1/namespaces/{meta['namespace']}/deployments/{meta['name']}"
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._call("PATCH", path, body=deployment, query=query, content_type=_APPLY)
+
+    async def fetch_config_map_value(self, namespace: str, name: str, item: str) -> str | None:
+        """Return a value of a ConfigMap; None where the map or the key is not there."""
+        try:
+            found = await self._call("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        except ObjectGone:
+            return None
+        value = (found.get("data") or {}).get(item)
+        return None if value is None else str(value)
+
+    async def publish_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Post an Event; a namespace that is going away is fine."""
+        try:
+            await self._call("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
+        except (ObjectGone, ClusterRefused, ClusterConflict):
+            return
+
+    async def fetch_lease(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return a Lease; raises ObjectGone."""
+        return await self._call("GET", _lease_path(namespace, name))
+
+    async def create_lease(self, namespace: str, lease: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a Lease; raises ClusterConflict if it is there."""
+        return await self._call("POST", _lease_path(namespace), body=lease)
+
+    async def replace_lease(
+        self, namespace: str, name: str, lease: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Replace a Lease; raises ClusterConflict if it changed since it was read."""
+        return await self._call("PUT", _lease_path(namespace, name), body=lease)
+
+
+def _lease_path(namespace: str, name: str = "") -> str:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    return f"{path}/{name}" if name else path

@@ -1,0 +1,321 @@
+"""Bringing one LLMJob and its job in the store in line: observe, plan, apply, report."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from llmjobs_core.errors import JobNotFound, PoolNotFound, StateConflict, StoreUnavailable
+from llmjobs_core.explain import explain_waiting
+from llmjobs_core.jobs import BatchLine, JobKind, JobRecord, NewJob
+from llmjobs_core.names import PoolKey, build_job_id
+from llmjobs_core.pools import PoolStats, Waiting
+from llmjobs_core.requests import InvalidRequest, parse_batch_lines
+from llmjobs_core.resources import InvalidResource, LLMJob, parse_llmjob
+from llmjobs_core.resources.common import ObjectMeta
+from llmjobs_core.resources.parse import request_shape, resolved_model
+from llmjobs_core.states import JobSource, JobState
+from llmjobs_core.store import JobStore
+from llmjobs_operator.cluster import Cluster, ObjectGone
+from llmjobs_operator.conditions import is_true
+from llmjobs_operator.job_events import NewEvent, plan_job_events
+from llmjobs_operator.job_plan import JobPlan, Step, plan_job
+from llmjobs_operator.job_status import (
+    Refusal,
+    build_job_status,
+    build_refused_status,
+    is_worth_writing,
+)
+from llmjobs_operator.metrics import OperatorMetrics
+from llmjobs_operator.objects import FINALIZER, ObjectKey
+from llmjobs_operator.recorder import publish_events
+from llmjobs_operator.view import ClusterView
+from llmjobs_operator.worklist import Worklist
+
+_log = structlog.get_logger(__name__)
+
+STATUS_HOLD_S = 1.0
+"""At most one status write a second per object."""
+STATUS_FRESH_S = 5.0
+"""What moves all the time is written this often at most."""
+_RETRY_POOL_S = 0.3
+
+
+class RefusedError(Exception):
+    """The job can't be accepted as it is."""
+
+    def __init__(self, reason: str, message: str, *, final: bool) -> None:
+        super().__init__(message)
+        self.refusal = Refusal(reason, message, final)
+
+
+class JobReconciler:
+    """Works on LLMJobs, one key at a time."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: JobStore,
+        view: ClusterView,
+        work: Worklist,
+        metrics: OperatorMetrics,
+        *,
+        poke_pool: Callable[[PoolKey], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._view = view
+        self._work = work
+        self._metrics = metrics
+        self._poke_pool = poke_pool
+        self._now_ms = now_ms
+        self._written_ms: dict[str, int] = {}
+
+    async def reconcile(self, key: ObjectKey) -> None:
+        """Bring the object in line; raises RetryableError to be called again."""
+        body = self._view.get(key)
+        if body is None:
+            return
+        meta = ObjectMeta.model_validate(body["metadata"])
+        if meta.deletion_timestamp is not None:
+            await self._release(key, meta)
+            return
+        status: Mapping[str, Any] = body.get("status") or {}
+        try:
+            # What was accepted once is not refused later, whatever the rules are by then.
+            job = parse_llmjob(body)
+            record = await self._find_record(job, status)
+            plan = plan_job(
+                job, record, finished=is_true(status, "Finished"), now_ms=self._now_ms()
+            )
+            record = await self._apply(key, job, record, plan)
+        except InvalidResource as error:
+            refusal = Refusal("InvalidSpec", str(error), final=True)
+            await self._refuse(key, meta, status, refusal)
+            return
+        except RefusedError as error:
+            await self._refuse(key, meta, status, error.refusal)
+            return
+        except ObjectGone:
+            self._view.forget(key)
+            return
+        if plan.again_in_s is not None:
+            self._work.add(key, delay_s=plan.again_in_s)
+        if record is not None and Step.DELETE_OBJECT not in plan.steps:
+            await self._report(key, meta, status, record)
+
+    # -- observing ----------------------------------------------------------------------------
+
+    async def _find_record(self, job: LLMJob, status: Mapping[str, Any]) -> JobRecord | None:
+        job_id = status.get("jobId") or await self._store.find_by_key(
+            job.metadata.namespace, job.metadata.uid
+        )
+        if not job_id:
+            return None
+        return (await self._store.fetch_many([str(job_id)]))[0]
+
+    def _resolve_pool(self, job: LLMJob) -> tuple[PoolKey, str]:
+        """Return the pool and model of a job; raises RefusedError, to be lifted by a new pool."""
+        namespace, model = job.metadata.namespace, resolved_model(job.spec)
+        for pool in self._view.pools(namespace):
+            named = job.spec.pool_ref is not None and job.spec.pool_ref.name == pool.metadata.name
+            serves = job.spec.pool_ref is None and model in pool.spec.models
+            if named or serves:
+                return PoolKey(namespace, pool.metadata.name), model or pool.spec.models[0]
+        wanted = (
+            f"is named {job.spec.pool_ref.name}"
+            if job.spec.pool_ref is not None
+            else f"serves model {model}"
+        )
+        text = f"no LLMWorkerPool in namespace {namespace} {wanted}; waiting for one"
+        raise RefusedError("PoolNotFound", text, final=False)
+
+    # -- applying -----------------------------------------------------------------------------
+
+    async def _apply(
+        self, key: ObjectKey, job: LLMJob, record: JobRecord | None, plan: JobPlan
+    ) -> JobRecord | None:
+        for step in plan.steps:
+            if step is Step.ADD_FINALIZER:
+                finalizers = [*job.metadata.finalizers, FINALIZER]
+                body = await self._cluster.apply_finalizers(
+                    key, job.metadata.uid, job.metadata.resource_version, finalizers
+                )
+                self._view.see(key, body)
+            elif step is Step.SUBMIT:
+                record = await self._submit(job)
+            elif step is Step.DELETE_OBJECT:
+                await self._cluster.delete(key, job.metadata.uid)
+            elif record is not None:
+                record = await self._change(record, step, job)
+        return record
+
+    async def _change(self, record: JobRecord, step: Step, job: LLMJob) -> JobRecord:
+        # Where it ended meanwhile, the fresh record says how.
+        with contextlib.suppress(StateConflict):
+            if step is Step.SUSPEND:
+                await self._store.suspend(record.id)
+            elif step is Step.RESUME:
+                await self._store.resume(record.id)
+            elif step is Step.RECLASSIFY:
+                await self._store.reclassify(record.id, job_class=job.spec.job_class)
+        return await self._store.fetch(record.id)
+
+    async def _submit(self, job: LLMJob) -> JobRecord:
+        pool, model = self._resolve_pool(job)
+        lines = await self._read_batch(job, model) if job.spec.batch is not None else None
+        new = _build_new_job(job, pool, model, now_ms=self._now_ms())
+        try:
+            submitted = await self._store.submit(new)
+            if lines is not None:
+                await self._fill_batch(submitted.job_id, lines)
+        except PoolNotFound as error:
+            # The pool is there, but not in the store yet.
+            self._poke_pool(pool)
+            raise StoreUnavailable(str(error)) from error
+        self._poke_pool(pool)
+        return await self._store.fetch(submitted.job_id)
+
+    async def _read_batch(self, job: LLMJob, model: str) -> list[BatchLine]:
+        """Return the lines of a batch; raises RefusedError, naming a bad line by its number."""
+        text = await self._read_batch_text(job)
+        try:
+            return list(parse_batch_lines((row.encode() for row in text.split("\n")), model=model))
+        except InvalidRequest as error:
+            raise RefusedError("InvalidSpec", f"spec.batch: {error}", final=True) from error
+
+    async def _read_batch_text(self, job: LLMJob) -> str:
+        batch = job.spec.batch
+        if batch is not None and batch.inline is not None:
+            return batch.inline
+        ref = batch.config_map_ref if batch is not None else None
+        if ref is None:
+            raise RefusedError("InvalidSpec", "spec.batch: has no source", final=True)
+        text = await self._cluster.fetch_config_map_value(job.metadata.namespace, ref.name, ref.key)
+        if text is None:
+            message = f"ConfigMap {ref.name} with key {ref.key} is not there; waiting for it"
+            raise RefusedError("InputNotFound", message, final=False)
+        return text
+
+    async def _fill_batch(self, job_id: str, lines: list[BatchLine]) -> None:
+        """Write the lines and seal the batch; both are harmless when repeated."""
+        # Where it was sealed already, an operator before this one did.
+        with contextlib.suppress(StateConflict):
+            await self._store.append_lines(job_id, 0, lines)
+            await self._store.seal(job_id)
+
+    async def _release(self, key: ObjectKey, meta: ObjectMeta) -> None:
+        """The object is being deleted: its work ends first, then the finalizer goes.
+
+        While the store can't be reached the finalizer stays: without the cancel, work would go on
+        for an object that is gone.
+        """
+        if FINALIZER not in meta.finalizers:
+            return
+        job_id = await self._store.find_by_key(meta.namespace, meta.uid)
+        if job_id is not None:
+            with contextlib.suppress(JobNotFound):
+                await self._store.cancel(job_id, "the LLMJob was deleted")
+                await self._store.remove(job_id)
+        rest = [name for name in meta.finalizers if name != FINALIZER]
+        with contextlib.suppress(ObjectGone):
+            await self._cluster.apply_finalizers(key, meta.uid, meta.resource_version, rest)
+        self._written_ms.pop(meta.uid, None)
+
+    # -- reporting ----------------------------------------------------------------------------
+
+    async def _report(
+        self, key: ObjectKey, meta: ObjectMeta, before: Mapping[str, Any], record: JobRecord
+    ) -> None:
+        now_ms = self._now_ms()
+        stats, waiting = await self._observe_queue(record)
+        preview = ""
+        if record.state.is_terminal and record.kind is JobKind.REQUEST:
+            preview = (await self._store.fetch_text(record.id))[:256]
+        status = build_job_status(
+            before,
+            record,
+            explain_waiting(record, stats, waiting, stats.now_ms if stats else now_ms),
+            preview=preview,
+            generation=meta.generation,
+            now_ms=now_ms,
+        )
+        await self._write(key, meta, before, status)
+
+    async def _observe_queue(self, record: JobRecord) -> tuple[PoolStats | None, Waiting | None]:
+        if record.state is not JobState.QUEUED:
+            return None, None
+        try:
+            stats = await self._store.fetch_pool(record.pool)
+            return stats, await self._store.fetch_waiting(record.id)
+        except (PoolNotFound, JobNotFound):
+            return None, None
+
+    async def _refuse(
+        self, key: ObjectKey, meta: ObjectMeta, before: Mapping[str, Any], refusal: Refusal
+    ) -> None:
+        status = build_refused_status(
+            before, refusal, generation=meta.generation, now_ms=self._now_ms()
+        )
+        await self._write(key, meta, before, status)
+
+    async def _write(
+        self, key: ObjectKey, meta: ObjectMeta, before: Mapping[str, Any], status: dict[str, Any]
+    ) -> None:
+        """Write the status where it tells something new, and the Events of what changed."""
+        now_ms = self._now_ms()
+        fresh = now_ms - self._written_ms.get(meta.uid, 0) < STATUS_FRESH_S * 1000
+        if not is_worth_writing(before, status, fresh=fresh):
+            if fresh and before != status and not is_true(status, "Finished"):
+                self._work.add(key, delay_s=STATUS_FRESH_S)
+            return
+        try:
+            body = await self._cluster.apply_status(key, meta.uid, status, before)
+        except ObjectGone:
+            self._view.forget(key)
+            return
+        self._view.see(key, body)
+        self._written_ms[meta.uid] = now_ms
+        self._work.hold(key, STATUS_HOLD_S)
+        self._metrics.status_writes.labels(str(key.kind)).inc()
+        events: list[NewEvent] = plan_job_events(before, status)
+        await publish_events(self._cluster, key, meta.uid, events)
+        if is_true(status, "Finished"):
+            self._written_ms.pop(meta.uid, None)
+            self._work.add(key)
+
+
+def _build_new_job(job: LLMJob, pool: PoolKey, model: str, *, now_ms: int) -> NewJob:
+    spec, meta = job.spec, job.metadata
+    body, endpoint, cost = b"", "/v1/chat/completions", 1
+    if spec.request is not None:
+        shape = request_shape(spec)
+        body = msgspec.json.encode({**spec.request.body, "model": model})
+        endpoint, cost = spec.request.endpoint, shape.cost
+    return NewJob(
+        id=build_job_id(now_ms),
+        pool=pool,
+        model=model,
+        kind=JobKind.REQUEST if spec.request is not None else JobKind.BATCH,
+        endpoint=endpoint,
+        body=body,
+        cost=cost,
+        job_class=spec.job_class,
+        name=meta.name,
+        labels=dict(meta.labels),
+        source=JobSource.KUBERNETES,
+        owner=meta.uid,
+        suspend=spec.suspend,
+        backoff_limit=spec.backoff_limit,
+        recovery=spec.recovery,
+        active_deadline_s=spec.active_deadline_seconds,
+        queue_deadline_s=spec.queue_deadline_seconds,
+        # Kept until the LLMJob is deleted; its finalizer removes the record then.
+        ttl_s=-1,
+        idempotency_key=meta.uid,
+        fingerprint=hashlib.sha256(meta.uid.encode()).hexdigest(),
+    )

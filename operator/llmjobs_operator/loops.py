@@ -1,0 +1,155 @@
+"""What the operator does all the time: work off the list, follow the store, resync."""
+
+import asyncio
+import time
+
+import structlog
+
+from llmjobs_core.errors import LLMJobsError, RetryableError
+from llmjobs_core.names import PoolKey
+from llmjobs_core.store import ChangeReader, JobStore
+from llmjobs_operator.conditions import is_true
+from llmjobs_operator.job_reconciler import JobReconciler
+from llmjobs_operator.leader import LeaderElection
+from llmjobs_operator.metrics import OperatorMetrics
+from llmjobs_operator.objects import Kind, ObjectKey
+from llmjobs_operator.pool_reconciler import PoolReconciler, pool_object_key
+from llmjobs_operator.view import ClusterView
+from llmjobs_operator.worklist import Worklist
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_FIRST_S = 0.3
+_RETRY_MOST_S = 30.0
+REAP_S = 0.5
+
+
+class Loops:
+    """The operator's standing tasks; each runs until cancelled and survives every known error."""
+
+    def __init__(
+        self,
+        *,
+        view: ClusterView,
+        work: Worklist,
+        store: JobStore,
+        jobs: JobReconciler,
+        pools: PoolReconciler,
+        election: LeaderElection,
+        metrics: OperatorMetrics,
+    ) -> None:
+        self._view = view
+        self._work = work
+        self._store = store
+        self._jobs = jobs
+        self._pools = pools
+        self._election = election
+        self._metrics = metrics
+        self._failures: dict[ObjectKey, int] = {}
+
+    async def work(self) -> None:
+        """Reconcile one key after another while leading."""
+        while True:
+            await self._election.leading.wait()
+            key = await self._work.take()
+            try:
+                if self._election.leading.is_set():
+                    await self._reconcile(key)
+                else:
+                    self._work.add(key)
+            finally:
+                self._work.done(key)
+
+    async def _reconcile(self, key: ObjectKey) -> None:
+        reconciler = self._jobs if key.kind is Kind.JOB else self._pools
+        began = time.monotonic()
+        try:
+            await reconciler.reconcile(key)
+        except LLMJobsError as error:
+            self._retry(key, error)
+        else:
+            self._failures.pop(key, None)
+        self._metrics.reconcile_seconds.labels(str(key.kind)).observe(time.monotonic() - began)
+
+    def _retry(self, key: ObjectKey, error: LLMJobsError) -> None:
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        delay_s = min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** min(count - 1, 10))
+        kind = type(error).__name__
+        self._metrics.reconcile_errors.labels(str(key.kind), kind).inc()
+        say = _log.info if isinstance(error, RetryableError) and count < 5 else _log.warning
+        say(
+            "reconcile_again",
+            kind=str(key.kind),
+            namespace=key.namespace,
+            name=key.name,
+            error=kind,
+            message=str(error),
+            in_s=round(delay_s, 1),
+        )
+        self._work.add(key, delay_s=delay_s)
+
+    async def follow_changes(self, reader: ChangeReader) -> None:
+        """Look at every job that the store says has changed."""
+        while True:
+            try:
+                await reader.start()
+                self.look_at_jobs()
+                while True:
+                    for change in await reader.read():
+                        self._work.add(ObjectKey(Kind.JOB, change.namespace, change.name))
+            except RetryableError as error:
+                _log.warning("change_stream_lost", error=str(error))
+                await asyncio.sleep(_RETRY_FIRST_S)
+
+    async def follow_demand(self, every_s: float) -> None:
+        """Look at every pool's demand; the decision is cheap, and writes nothing when it stands."""
+        while True:
+            await self._election.leading.wait()
+            for key in self._view.keys(Kind.POOL):
+                self._work.add(key)
+            await asyncio.sleep(every_s)
+
+    async def resync(self, every_s: float) -> None:
+        """Look at everything again now and then: no event is needed for things to come right."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self._election.leading.wait()
+            self._pools.forget_registrations()
+            self.look_at_jobs()
+            try:
+                known = {PoolKey(k.namespace, k.name) for k in self._view.keys(Kind.POOL)}
+                for pool in await self._store.list_pools():
+                    if pool not in known:
+                        self._work.add(pool_object_key(pool))
+            except RetryableError as error:
+                _log.warning("resync_incomplete", error=str(error))
+
+    async def reap(self) -> None:
+        """Recover lost work, as every worker and gateway does too."""
+        while True:
+            try:
+                await self._store.reap()
+            except RetryableError as error:
+                _log.debug("reap_failed", error=str(error))
+            await asyncio.sleep(REAP_S)
+
+    def look_at_jobs(self) -> None:
+        """Put every LLMJob that has not ended, or that may be due for deletion, on the list."""
+        for key in self._view.keys(Kind.JOB):
+            body = self._view.get(key)
+            if body is None:
+                continue
+            spec = body.get("spec") or {}
+            finished = is_true(body.get("status") or {}, "Finished")
+            if not finished or "ttlSecondsAfterFinished" in spec:
+                self._work.add(key)
+
+    def look_at_waiting_jobs(self, namespace: str) -> None:
+        """Put the jobs of a namespace that no pool has accepted yet on the list."""
+        for key in self._view.keys(Kind.JOB):
+            body = self._view.get(key)
+            if key.namespace != namespace or body is None:
+                continue
+            status = body.get("status") or {}
+            if not is_true(status, "Accepted") and not is_true(status, "Finished"):
+                self._work.add(key)
