@@ -21,7 +21,6 @@ class WaitReason(StrEnum):
     RETRYING = "Retrying"
     NEXT_IN_LINE = "NextInLine"
     WAITING_FOR_SLOT = "WaitingForSlot"
-    POSITION_UNKNOWN = "PositionUnknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,7 @@ def explain_waiting(
         reason, message = blocked or (WaitReason.POOL_UNKNOWN, _unknown_pool(record))
         return WaitExplanation(position, None, reason, f"{message}{_place(position)}")
     if waiting is None or position is None:
-        return WaitExplanation(
-            None, None, WaitReason.POSITION_UNKNOWN, "waits for a slot; its place is not known now"
-        )
+        return WaitExplanation(None, None, WaitReason.WAITING_FOR_SLOT, _busy(stats))
     eta_ms = _plan_start(stats, waiting, now_ms)
     reason = WaitReason.NEXT_IN_LINE if position == 0 else WaitReason.WAITING_FOR_SLOT
     return WaitExplanation(position, eta_ms, reason, _queue_message(stats, position, eta_ms))
@@ -148,9 +145,13 @@ def _plan_start(stats: PoolStats, waiting: Waiting, now_ms: int) -> int | None:
     return now_ms + round(waiting.cost_ahead / stats.cost_per_s * 1000)
 
 
+def _busy(stats: PoolStats) -> str:
+    return f"{stats.running} of {stats.slots} slots are busy"
+
+
 def _queue_message(stats: PoolStats, position: int, eta_ms: int | None) -> str:
     place = "it is next" if position == 0 else _ahead(position)
-    busy = f"{stats.running} of {stats.slots} slots are busy"
+    busy = _busy(stats)
     if eta_ms is None:
         return f"{place}; {busy}; no rate is measured yet, so there is no estimate"
     wait_s = (eta_ms - stats.now_ms) / 1000

@@ -103,7 +103,7 @@ CASES = [
         want_position=3,
     ),
     Case("pool unreadable", WaitReason.POOL_UNKNOWN, "not known", stats=None, want_position=3),
-    Case("place unreadable", WaitReason.POSITION_UNKNOWN, "place is not known", waiting=None),
+    Case("place not asked for", WaitReason.WAITING_FOR_SLOT, "4 of 4 slots are busy", waiting=None),
     Case(
         "waits for its retry",
         WaitReason.RETRYING,

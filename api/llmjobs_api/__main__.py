@@ -1,0 +1,43 @@
+"""``llmjobs-api``: the gateway as a process."""
+
+import sys
+
+import structlog
+from pydantic import ValidationError
+
+from llmjobs_api.app import create_app
+from llmjobs_api.ports import build_ports
+from llmjobs_api.server import build_server
+from llmjobs_api.settings import GatewaySettings
+from llmjobs_core.logs import LogFormat, configure_logging
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; exits with 2 when the settings are wrong."""
+    try:
+        settings = GatewaySettings()
+        configure_logging(settings.log_format, settings.log_level)
+    except ValueError as error:
+        configure_logging(LogFormat.CONSOLE, "info")
+        structlog.get_logger(__name__).error("settings_invalid", problems=_explain(error))
+        sys.exit(2)
+    app = create_app(settings, build_ports(settings))
+    server = build_server(
+        app, host=settings.host, port=settings.port, grace_s=settings.shutdown_grace_s
+    )
+    server.run()
+    if not server.started:
+        sys.exit(3)
+
+
+def _explain(error: ValueError) -> list[str]:
+    """Return what is wrong, without the values: they may be secret."""
+    if not isinstance(error, ValidationError):
+        return [str(error)]
+    return [
+        f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The gateway's routes; each module is one surface or one kind of request."""
