@@ -157,7 +157,7 @@ class KubernetesAuthority:
 
     async def close(self) -> None:
         """Close the connections to the API server."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self._api.close()
 
 
 async def connect_authority(
@@ -170,9 +170,9 @@ async def connect_authority(
     """Return an authority by *kubeconfig*, or by the pod's own service account if it is None."""
     settings = client.Configuration()
     if kubeconfig is None:
-        config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        config.load_incluster_config(client_configuration=settings)
     else:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
+        await config.load_kube_config(
             config_file=str(kubeconfig), client_configuration=settings, persist_config=False
         )
     return KubernetesAuthority(
