@@ -10,7 +10,7 @@ from llmjobs_core.states import JobState
 from llmjobs_core.store import JobStore
 from llmjobs_testing.engine import ScriptedEngine
 from llmjobs_testing.waiting import eventually
-from llmjobs_testing.worker_jobs import make_body, submit, wait_state
+from llmjobs_testing.worker_jobs import make_body, submit, wait_state, wait_tokens
 from llmjobs_testing.worker_process import WorkerProcess
 
 MakeWorker = Callable[..., WorkerProcess]
@@ -42,7 +42,7 @@ async def test_a_suspended_job_goes_on_where_it_was(
 ) -> None:
     job_id = await submit(store, make_body(tokens=12, script={"stall_at": 5, "times": 1}))
     async with make_worker("a"):
-        await eventually(lambda: any(s.sent == 5 for s in engine.seen), what="5 tokens")
+        await wait_tokens(store, job_id, 5)
         assert await store.suspend(job_id) is JobState.SUSPENDED
         await eventually(lambda: engine.open_streams == 0, what="the request closed")
         await store.resume(job_id)
