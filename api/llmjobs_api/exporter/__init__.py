@@ -1,0 +1,1 @@
+"""The exporter: the store's truth as Prometheus metrics."""
