@@ -37,6 +37,15 @@ integration: setup ## Run the tests on real parts: API server, Valkey, Celery, s
 test: setup ## Run every test, the embedded stack with the real model included
 	@$(RUN) pytest tests -q
 
+demo: setup ## Start the whole stack on this machine and run the examples; leaves it running
+	@$(RUN) llmjobs dev up --detach
+
+demo-down: setup ## Stop the stack of `make demo`; its data stays
+	@$(RUN) llmjobs dev down
+
+e2e: setup ## Run the embedded stack end to end with the real model
+	@$(RUN) pytest tests/e2e -q
+
 generate: setup ## Write the CRDs and the field reference from the types
 	@$(RUN) python tools/generate.py
 

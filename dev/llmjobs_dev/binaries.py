@@ -116,6 +116,8 @@ def _obtain(target: Path, say: Say) -> Binaries:
     with _exclusive(target, say):
         if has_all(target):
             return Binaries(target, "cache")
+        for left_over in target.parent.glob(".part-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
         for name, source in (("official release", _download), ("build with Go", _build)):
             started = time.monotonic()
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as part:

@@ -1,6 +1,7 @@
 """Free ports on loopback."""
 
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 
@@ -14,3 +15,18 @@ def find_free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
         for one in sockets:
             one.bind((host, 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+def find_ports_again(wanted: Sequence[int], host: str = "127.0.0.1") -> list[int]:
+    """Return for each wanted port itself where it is free, any free port otherwise (or for 0)."""
+    with ExitStack() as stack:
+        found: list[int] = []
+        for port in wanted:
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind((host, port))
+            except OSError:
+                one.bind((host, 0))
+            found.append(one.getsockname()[1])
+        return found

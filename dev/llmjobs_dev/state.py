@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from llmjobs_dev.lock import is_locked
+
 
 class Phase(StrEnum):
     """Where the stack is."""
@@ -76,26 +78,10 @@ def read_state(data_dir: Path) -> StackState | None:
         state = msgspec.json.decode(state_path(data_dir).read_bytes(), type=StackState)
     except FileNotFoundError:
         return None
-    if state.phase not in {Phase.STOPPED, Phase.FAILED} and not is_alive(state.supervisor_pid):
+    if state.phase not in {Phase.STOPPED, Phase.FAILED} and not is_locked(data_dir):
         state.phase = Phase.STOPPED
+        state.pids = {}
     return state
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process with this id runs and is not a zombie."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def begin_step(state: StackState, name: str) -> Step:
@@ -112,3 +98,18 @@ def end_step(state: StackState, step: Step, status: str = "done", detail: str = 
     step.detail = detail or step.detail
     step.seconds = round(time.time() - step.started_s, 1)
     write_state(state)
+
+
+def describe_progress(state: StackState, step: Step, detail: str) -> None:
+    """Say what a running step is at, and write the state."""
+    step.detail = detail
+    write_state(state)
+
+
+def default_data_dir() -> Path:
+    """Return the folder that holds all data of the local stack."""
+    override = os.environ.get("LLMJOBS_DEV_DIR")
+    if override:
+        return Path(override)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "llmjobs" / "dev"
