@@ -1,4 +1,7 @@
-"""Write what is made from the code: CRDs and the field reference. A test fails on drift."""
+"""Write what is made from the code: CRDs, the chart's copies, the references.
+
+A test fails on drift.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -7,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from llmjobs_api.app import create_app
+from llmjobs_api.ports import build_ports
+from llmjobs_api.settings import GatewaySettings
 from llmjobs_core.resources.schema import build_llmjob_crd, build_pool_crd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,12 +96,92 @@ def find_rules(node: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
         yield from find_rules(child, f"{path}.{name}".strip("."))
 
 
+_HTTP_INTRO = """# HTTP
+
+Made from the gateway's own OpenAPI document by `make generate`; a running gateway serves the same
+at `/openapi.json`, and a page to try it at `/docs`.
+
+- Bodies are JSON in UTF-8. Unknown fields of llmjobs' own are refused; an OpenAI body is passed on
+  as it is.
+- Errors are `application/problem+json` (RFC 9457) with an OpenAI-style `error` inside:
+  `error.param` names the field, `error.code` the reason.
+- `Idempotency-Key` on `POST /jobs` makes a repeated submission give the same job.
+- `Prefer: wait=N` on `POST /jobs` answers with the result if it is there within N seconds.
+- Event streams (`/jobs/{job_id}/events`) are server-sent events: `state`, `delta` (text),
+  `reset` (all text so far is void), `line` (a batch line ended) and `done`. Connect again with
+  `Last-Event-ID`: nothing is lost or repeated.
+- `/jobs/{job_id}/ws?after=ID` is a WebSocket with the same events, one JSON message each.
+"""
+
+
+def render_http(document: dict[str, Any]) -> str:
+    """Return the gateway's routes as a Markdown page."""
+    parts = [_HTTP_INTRO]
+    parts += [
+        _render_operation(f"{method.upper()} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    parts.append("## Schemas\n")
+    for name, schema in sorted(document["components"]["schemas"].items()):
+        if "properties" in schema:
+            parts.append(_render_schema(name, schema))
+    return "\n".join(parts)
+
+
+def _render_operation(title: str, operation: dict[str, Any]) -> str:
+    lines = [f"## {title}", "", f"{operation.get('summary', '')}.", ""]
+    if operation.get("description"):
+        lines += [operation["description"].strip(), ""]
+    for parameter in operation.get("parameters", []):
+        text = parameter.get("description") or parameter["schema"].get("description") or ""
+        lines.append(f"- `{parameter['name']}` ({parameter['in']}) {text}".rstrip())
+    for media, content in operation.get("requestBody", {}).get("content", {}).items():
+        lines.append(f"- body `{media}`: {_name_schema(content['schema'])}")
+    for status, answer in operation["responses"].items():
+        schemas = [_name_schema(c.get("schema", {})) for c in answer.get("content", {}).values()]
+        shown = f" ({', '.join(schemas)})" if any(schemas) else ""
+        lines.append(f"- **{status}** {answer['description']}{shown}")
+    return "\n".join(lines) + "\n"
+
+
+def _name_schema(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_name_schema(choice) for choice in schema["anyOf"])
+    return str(schema.get("description") or schema.get("type", ""))
+
+
+def _render_schema(name: str, schema: dict[str, Any]) -> str:
+    lines = [f"### {name}", "", schema.get("description", ""), ""]
+    lines += ["| field | type | meaning |", "|---|---|---|"]
+    required = schema.get("required", [])
+    for field, child in schema["properties"].items():
+        kind = _name_schema(child) if {"$ref", "anyOf"} & child.keys() else describe_type(child)
+        lines.append(f"| `{field}` | {kind} | {describe_field(child, field in required).strip()} |")
+    return "\n".join(lines) + "\n"
+
+
+def build_http_document() -> dict[str, Any]:
+    """Return the OpenAPI document of a gateway with default settings."""
+    settings = GatewaySettings()
+    return create_app(settings, build_ports(settings)).openapi()
+
+
 def build_files() -> dict[Path, str]:
     """Return every generated file and its content."""
     found: dict[Path, str] = {}
+    found[ROOT / "docs" / "reference" / "http.md"] = render_http(build_http_document())
+    chart = ROOT / "charts" / "llmjobs"
+    for role in ("operator", "gateway"):
+        rules = (ROOT / "manifests" / "rbac" / f"{role}.yaml").read_text(encoding="utf-8")
+        found[chart / "files" / f"{role}.yaml"] = rules
     for crd in (build_llmjob_crd(), build_pool_crd()):
         name = crd["spec"]["names"]["singular"]
         found[ROOT / "manifests" / "crds" / f"{name}.yaml"] = render_crd(crd)
+        found[chart / "crds" / f"{name}.yaml"] = render_crd(crd)
         found[ROOT / "docs" / "reference" / f"{name}.md"] = render_reference(crd)
     return found
 

@@ -26,6 +26,7 @@ from llmjobs_api.settings import GatewaySettings
 from llmjobs_api.streams import StreamSlots
 from llmjobs_core.errors import LLMJobsError, RetryableError
 from llmjobs_core.store import JobStore
+from llmjobs_core.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -64,9 +65,7 @@ def create_app(settings: GatewaySettings, ports: Ports) -> FastAPI:
             yield {"gateway": gateway}
         finally:
             gateway.hub.begin_drain()
-            for task in tasks_:
-                task.cancel()
-            await asyncio.wait(tasks_)
+            await end_tasks(tasks_)
             await authority.close()
             await store.close()
 

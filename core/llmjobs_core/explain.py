@@ -118,7 +118,8 @@ def _pool_block(record: JobRecord, stats: PoolStats | None) -> tuple[str, str] |
         return None
     pool = stats.registration
     if not pool.accepting:
-        return WaitReason.POOL_DELETING, f"pool {record.pool} is being deleted and is fed no more"
+        text = f"pool {record.pool} is being deleted and is fed no more"
+        return pool.reason or WaitReason.POOL_DELETING, pool.message or text
     if pool.reason and stats.slots == 0:
         return pool.reason, pool.message or f"pool {record.pool} is not ready: {pool.reason}"
     if stats.slots == 0:

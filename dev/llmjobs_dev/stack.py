@@ -36,6 +36,8 @@ _log = structlog.get_logger(__name__)
 
 WORKER_IMAGE = "llmjobs-worker:dev"
 LLAMA_IMAGE = "llmjobs-llama:dev"
+OPERATOR_USER = "llmjobs-operator"
+"""Has the rights of manifests/rbac and no others, so that a missing one shows here."""
 
 
 def build_images() -> dict[str, list[str]]:
@@ -56,6 +58,7 @@ class Stack:
         self._parts = AsyncExitStack()
         self._plane: ControlPlane | None = None
         self._valkey: Valkey | None = None
+        self._operator_config = ""
         self._roles: list[Role] = []
 
     async def start(self) -> None:
@@ -134,6 +137,7 @@ class Stack:
             self._plane = plane
             await self._begin(plane.start(), plane.stop)
             self._state.kubeconfig = str(plane.kubeconfig)
+            self._operator_config = str(plane.kubeconfig_for("operator", user=OPERATOR_USER))
             self._state.kubectl = str(self._link_kubectl(plane.kubectl))
         async with self._step("node"):
             node = NodeAgent(plane, images=build_images(), log_dir=self._logs / "pods")
@@ -143,6 +147,8 @@ class Stack:
             await self._kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crds))
             await self._kubectl("wait", "--for=condition=Established", "-f", str(crds))
             await self._kubectl("wait", "--for=create", "serviceaccount/default", "-n", "default")
+            await self._kubectl("apply", "--server-side", "-f", str(find_manifests() / "rbac"))
+            await self._bind(OPERATOR_USER)
 
     def _link_kubectl(self, target: str) -> Path:
         link = self._dir / "bin" / "kubectl"
@@ -150,6 +156,13 @@ class Stack:
         link.unlink(missing_ok=True)
         link.symlink_to(target)
         return link
+
+    async def _bind(self, name: str) -> None:
+        """Give the user *name* the cluster role of the same name, as the chart does."""
+        await self._kubectl("delete", "clusterrolebinding", name, "--ignore-not-found")
+        await self._kubectl(
+            "create", "clusterrolebinding", name, f"--clusterrole={name}", f"--user={name}"
+        )
 
     async def _kubectl(self, *args: str) -> None:
         plane = self._plane
@@ -167,7 +180,7 @@ class Stack:
         gateway_port, exporter_port = self._reuse_ports("gateway_url", "exporter_url")
         common = {"LLMJOBS_REDIS_URL": self._state.redis_url, "LLMJOBS_LOG_FORMAT": "console"}
         operator = {
-            "KUBECONFIG": self._state.kubeconfig,
+            "KUBECONFIG": self._operator_config,
             "LLMJOBS_METRICS_PORT": str(operator_port),
             "LLMJOBS_WORKER_IMAGE": WORKER_IMAGE,
             "LLMJOBS_WORKER_LOG_FORMAT": "console",

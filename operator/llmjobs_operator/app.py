@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from llmjobs_core.names import PoolKey
 from llmjobs_core.store import ChangeReader, JobStore, StoreOptions, build_async_client
+from llmjobs_core.tasks import end_tasks
 from llmjobs_operator.cluster import Cluster
 from llmjobs_operator.handlers import build_registry
 from llmjobs_operator.job_reconciler import JobReconciler
@@ -63,9 +64,19 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
     def poke_pool(pool: PoolKey) -> None:
         work.add(pool_object_key(pool))
 
+    def poke_jobs(pool: PoolKey) -> None:
+        loops.look_at_jobs_of(pool)
+
     jobs = JobReconciler(cluster, store, view, work, metrics, poke_pool=poke_pool, now_ms=now_ms)
     pools = PoolReconciler(
-        cluster, store, view, work, metrics, build_worker_defaults(settings), now_ms=now_ms
+        cluster,
+        store,
+        view,
+        work,
+        metrics,
+        build_worker_defaults(settings),
+        poke_jobs=poke_jobs,
+        now_ms=now_ms,
     )
     loops = Loops(
         view=view,
@@ -112,8 +123,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.set()
-        for task in tasks[1:]:
-            task.cancel()
+        await end_tasks(tasks[1:])
         results = await asyncio.gather(*tasks, return_exceptions=True)
         await probes.cleanup()
         await cluster.close()

@@ -144,6 +144,14 @@ class Loops:
             if not finished or "ttlSecondsAfterFinished" in spec:
                 self._work.add(key)
 
+    def look_at_jobs_of(self, pool: PoolKey) -> None:
+        """Put the jobs of a pool that have not ended on the list."""
+        for key in self._view.keys(Kind.JOB):
+            status = (self._view.get(key) or {}).get("status") or {}
+            same = (key.namespace, status.get("pool")) == (pool.namespace, pool.name)
+            if same and not is_true(status, "Finished"):
+                self._work.add(key)
+
     def look_at_waiting_jobs(self, namespace: str) -> None:
         """Put the jobs of a namespace that no pool has accepted yet on the list."""
         for key in self._view.keys(Kind.JOB):

@@ -52,8 +52,11 @@ class PoolReconciler:
         metrics: OperatorMetrics,
         defaults: WorkerDefaults,
         *,
+        poke_jobs: Callable[[PoolKey], None],
         now_ms: Callable[[], int],
     ) -> None:
+        """*poke_jobs* is called when the reason why a pool's jobs wait may be another."""
+        self._poke_jobs = poke_jobs
         self._cluster = cluster
         self._store = store
         self._view = view
@@ -148,6 +151,7 @@ class PoolReconciler:
             if self._registered.get(key) != registration:
                 await self._store.put_pool(registration)
                 self._registered[key] = registration
+                self._poke_jobs(key)
             return await self._store.fetch_pool(key)
         except PoolNotFound:
             # The store was emptied; the next turn publishes it again.
@@ -246,6 +250,7 @@ class PoolReconciler:
                 "there again, or they are cancelled",
             )
             await self._store.put_pool(waiting)
+            self._poke_jobs(key)
 
 
 def pool_object_key(pool: PoolKey) -> ObjectKey:

@@ -13,8 +13,9 @@ from llmjobs_core.names import ChunkRef, PoolKey
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, LeaseStore, StoreOptions, build_sync_client
 
-WORKER = "driver-1"
+CLAIM_TIMEOUT_S = 20
 _tokens = itertools.count()
+_workers = itertools.count(1)
 
 
 class Driver:
@@ -23,6 +24,7 @@ class Driver:
     def __init__(self, url: str, pool: PoolKey, models: tuple[str, ...] = ("m",)) -> None:
         options = StoreOptions(url)
         self.pool = pool
+        self.worker = f"driver-{next(_workers)}"
         self.models = models
         self.store = JobStore.connect(options)
         self._sync = build_sync_client(options)
@@ -31,7 +33,7 @@ class Driver:
             prefix=options.prefix,
             template=build_message_template(build_celery_app(url)),
         )
-        self._raw = redis.asyncio.Redis.from_url(url)
+        self._raw = redis.asyncio.Redis.from_url(url, socket_timeout=CLAIM_TIMEOUT_S + 5)
         self._sent: dict[str, int] = {}
 
     async def publish(self, *, slots: int = 4, **changes: Any) -> None:
@@ -43,15 +45,15 @@ class Driver:
 
     def beat(self, slots: int = 4, held: tuple[Claim, ...] = ()) -> None:
         """Renew the worker's place and the leases of *held*."""
-        self._leases.renew(WORKER, self.pool, slots, [(c.ref, c.fence) for c in held])
+        self._leases.renew(self.worker, self.pool, slots, [(c.ref, c.fence) for c in held])
 
     async def claim(self, limit: int = 8) -> tuple[Claim, ...]:
         """Wait for the pool's next message and claim what it is for."""
-        found: Any = await self._raw.brpop([self.pool.queue], timeout=20)
+        found: Any = await self._raw.brpop([self.pool.queue], timeout=CLAIM_TIMEOUT_S)
         assert found, "no message came"
         chunk = ChunkRef.parse(json.loads(found[1])["headers"]["id"])
         token = f"driver-{next(_tokens)}"
-        return await self.store.claim(chunk, worker=WORKER, token=token, limit=limit)
+        return await self.store.claim(chunk, worker=self.worker, token=token, limit=limit)
 
     async def claim_one(self) -> Claim:
         """Claim one request."""

@@ -1,0 +1,177 @@
+"""LLMJobs through a real API server, a real operator and a real store."""
+
+import json
+import time
+
+from llmjobs_core.jobs import ProgressUpdate
+from llmjobs_core.states import JobState
+from llmjobs_testing.driver import Driver
+from llmjobs_testing.kubectl import Kubectl
+from llmjobs_testing.operators import (
+    OperatorProcess,
+    build_job,
+    build_pool,
+    fetch_conditions,
+    fetch_event_messages,
+    wait_condition,
+    wait_until,
+)
+
+CHAT = "/v1/chat/completions"
+
+
+def make_lines(count: int) -> str:
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    return "\n".join(
+        json.dumps({"custom_id": f"c{i}", "method": "POST", "url": CHAT, "body": body})
+        for i in range(count)
+    )
+
+
+async def test_a_job_reaches_the_store_and_its_end_comes_back(
+    kubectl: Kubectl, driver: Driver
+) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    driver.beat()
+    await driver.answer("hello ", "world")
+    await wait_condition(kubectl, "lj/a", "condition=Finished")
+    status = kubectl.get("lj", "a")["status"]
+    assert (status["phase"], status["progress"], status["preview"]) == (
+        "Succeeded", "1/1", "hello world",
+    )  # fmt: skip
+    assert status["resultRef"]["path"] == f"/jobs/{status['jobId']}/result"
+    assert fetch_conditions(kubectl, "lj", "a")["Complete"]["status"] == "True"
+    wait_until(
+        lambda: bool(fetch_event_messages(kubectl, "a", "Succeeded")), what="the Succeeded Event"
+    )
+
+
+async def test_a_batch_from_a_config_map_runs_line_by_line(
+    kubectl: Kubectl, driver: Driver
+) -> None:
+    kubectl.apply(
+        build_pool(),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "input"},
+            "data": {"lines.jsonl": make_lines(3)},
+        },
+        build_job("b", batch={"configMapRef": {"name": "input", "key": "lines.jsonl"}}),
+    )
+    await wait_condition(kubectl, "lj/b", "condition=Accepted")
+    driver.beat()
+    done = 0
+    while done < 3:
+        for claim in await driver.claim():
+            await driver.complete(claim, "x")
+            done += 1
+    await wait_condition(kubectl, "lj/b", "condition=Complete")
+    assert kubectl.get("lj", "b")["status"]["progress"] == "3/3"
+
+
+async def test_a_config_map_that_comes_late_is_waited_for(kubectl: Kubectl, driver: Driver) -> None:
+    kubectl.apply(
+        build_pool(), build_job("b", batch={"configMapRef": {"name": "late", "key": "lines"}})
+    )
+    await wait_condition(kubectl, "lj/b", "jsonpath={.status.reason}=InputNotFound")
+    assert "ConfigMap late" in kubectl.get("lj", "b")["status"]["message"]
+
+
+async def test_a_bad_batch_line_is_named_by_its_number(kubectl: Kubectl, driver: Driver) -> None:
+    lines = make_lines(2) + "\n{not json"
+    kubectl.apply(build_pool(), build_job("b", batch={"inline": lines}))
+    await wait_condition(kubectl, "lj/b", "condition=Failed")
+    accepted = fetch_conditions(kubectl, "lj", "b")["Accepted"]
+    assert accepted["reason"] == "InvalidSpec"
+    assert "line 3" in accepted["message"]
+
+
+async def test_an_unknown_model_waits_with_its_reason_until_a_pool_serves_it(
+    kubectl: Kubectl, driver: Driver
+) -> None:
+    kubectl.apply(build_job("a", model="nobody-serves-this"))
+    await wait_condition(kubectl, "lj/a", "jsonpath={.status.reason}=PoolNotFound")
+    accepted = fetch_conditions(kubectl, "lj", "a")["Accepted"]
+    assert accepted["status"] == "False"
+    assert "nobody-serves-this" in accepted["message"]
+    wait_until(lambda: bool(fetch_event_messages(kubectl, "a", "PoolNotFound")), what="the Event")
+    kubectl.apply(build_pool(models=["nobody-serves-this"]))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+
+
+async def test_suspend_holds_a_job_and_resume_lets_it_run(kubectl: Kubectl, driver: Driver) -> None:
+    kubectl.apply(build_pool(), build_job("a", suspend=True))
+    await wait_condition(kubectl, "lj/a", "condition=Suspended")
+    driver.beat()
+    kubectl("patch", "lj", "a", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    await driver.answer("done")
+    await wait_condition(kubectl, "lj/a", "condition=Complete")
+
+
+async def test_deleting_a_running_job_cancels_its_work(kubectl: Kubectl, driver: Driver) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    driver.beat()
+    claim = await driver.claim_one()
+    kubectl("delete", "lj", "a", "--timeout=30s")
+    lost = await driver.store.progress(
+        [ProgressUpdate(ref=claim.ref, fence=claim.fence, text="late", tokens=1)]
+    )
+    assert [item.ref for item in lost] == [claim.ref]
+    page = await driver.store.list_jobs(kubectl.namespace)
+    assert page.jobs == ()
+
+
+async def test_a_job_that_ends_in_failure_says_why(kubectl: Kubectl, driver: Driver) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    driver.beat()
+    await driver.fail(await driver.claim_one())
+    await wait_condition(kubectl, "lj/a", "condition=Failed")
+    failed = fetch_conditions(kubectl, "lj", "a")["Failed"]
+    assert "no such thing" in failed["message"]
+
+
+async def test_status_is_written_at_most_once_a_second_and_not_without_news(
+    kubectl: Kubectl, driver: Driver, operator: OperatorProcess
+) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    driver.beat()
+    claim = await driver.claim_one()
+    await wait_condition(kubectl, "lj/a", "condition=Started")
+    sample = 'llmjobs_operator_status_writes_total{kind="LLMJob"}'
+    before, started_s = operator.read_metric(sample), time.monotonic()
+    for number in range(60):
+        await driver.say(claim, f"word{number} ")
+        driver.beat(held=(claim,))
+    await driver.complete(claim, "words")
+    await wait_condition(kubectl, "lj/a", "condition=Complete")
+    took_s = time.monotonic() - started_s
+    written = (operator.read_metric(sample) or 0) - (before or 0)
+    assert 1 <= written <= took_s + 2
+    version = kubectl.get("lj", "a")["metadata"]["resourceVersion"]
+    kubectl.apply(build_job("later", suspend=True))
+    await wait_condition(kubectl, "lj/later", "condition=Suspended")
+    assert kubectl.get("lj", "a")["metadata"]["resourceVersion"] == version
+
+
+async def test_annotations_stay_small_whatever_the_prompt(kubectl: Kubectl, driver: Driver) -> None:
+    body = {"messages": [{"role": "user", "content": "secret " * 20_000}]}
+    job = build_job("big", request={"endpoint": CHAT, "body": body})
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    kubectl.apply(build_pool())
+    await wait_condition(kubectl, "lj/big", "condition=Accepted")
+    found = kubectl.get("lj", "big")
+    annotations = json.dumps(found["metadata"].get("annotations") or {})
+    assert len(annotations) < 4096
+    assert "secret" not in annotations + json.dumps(found["status"])
+
+
+async def test_a_job_by_kubectl_is_there_by_http_names(kubectl: Kubectl, driver: Driver) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    (record,) = (await driver.store.list_jobs(kubectl.namespace)).jobs
+    assert (record.name, record.state) == ("a", JobState.QUEUED)
