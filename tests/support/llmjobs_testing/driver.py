@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import msgspec
+import redis
 import redis.asyncio
 
 from llmjobs_core.celery_app import build_celery_app, build_message_template
@@ -47,11 +48,20 @@ class Driver:
         """Renew the worker's place and the leases of *held*."""
         self._leases.renew(self.worker, self.pool, slots, [(c.ref, c.fence) for c in held])
 
-    async def claim(self, limit: int = 8) -> tuple[Claim, ...]:
-        """Wait for the pool's next message and claim what it is for."""
+    @property
+    def sync(self) -> redis.Redis:
+        """A client that does not await, to look around with."""
+        return self._sync
+
+    async def take_chunk(self) -> ChunkRef:
+        """Wait for the pool's next message; returns what it is for."""
         found: Any = await self._raw.brpop([self.pool.queue], timeout=CLAIM_TIMEOUT_S)
         assert found, "no message came"
-        chunk = ChunkRef.parse(json.loads(found[1])["headers"]["id"])
+        return ChunkRef.parse(json.loads(found[1])["headers"]["id"])
+
+    async def claim(self, limit: int = 8) -> tuple[Claim, ...]:
+        """Wait for the pool's next message and claim what it is for."""
+        chunk = await self.take_chunk()
         token = f"driver-{next(_tokens)}"
         return await self.store.claim(chunk, worker=self.worker, token=token, limit=limit)
 

@@ -5,9 +5,7 @@ local id, line = split_ref(ref)
 local j = load_job(id)
 if not j then return 0 end
 if not holds(ref, fence) then
-  -- Said twice with one's own fence: it is done.
-  if line then return call('HGET', key('fin', id), line) == fence and 1 or 0 end
-  return (j.st == 'Succeeded' and call('HGET', j.key, 'ufence') == fence) and 1 or 0
+  return was_ended_by(ref, fence, 1) and 1 or 0
 end
 if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], num(ARGV[15])) then
   return -1

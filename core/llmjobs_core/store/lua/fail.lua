@@ -6,7 +6,7 @@ local j = load_job(id)
 if not j then return 0 end
 local ukey = unit_key(ref)
 if not holds(ref, fence) then
-  if line and call('HGET', key('fin', id), line) == fence then return 1 end
+  if was_ended_by(ref, fence, 0) then return 1 end
   return call('HGET', ukey, 'ufence') == fence and lost_flag(ref) == '0' and 1 or 0
 end
 stop_unit(j, ref)

@@ -325,6 +325,15 @@ local function stop_unit(j, ref)
   call('HSET', key('pool', j.pool), 'active', NOW)
 end
 
+-- Whether this very fence ended the unit before, well (1) or not (0): then saying so again is fine.
+local function was_ended_by(ref, fence, ok)
+  local id, line = split_ref(ref)
+  local ended = line and call('HGET', key('fin', id), line) or call('HGET', key('job', id), 'ufence')
+  if ended ~= fence then return false end
+  local result = call('HGET', key('out', id), line or 0)
+  return result and string.match(result, '^%S+ (%d)') == tostring(ok)
+end
+
 local function forget_unit(j, ref)
   call('DEL', key('tok', ref), key('ptk', ref))
   local _, line = split_ref(ref)
@@ -357,7 +366,8 @@ local function end_batch(j)
     tell_owner(j, 500)
     return
   end
-  call('DEL', key('redo', j.id), key('runs', j.id), key('fin', j.id))
+  -- The fences of ended lines stay until the job is removed: a worker may say «done» again.
+  call('DEL', key('redo', j.id), key('runs', j.id))
   call('ZREM', key('backlog', j.pool), j.id)
   call('ZREM', P .. 'later', j.id)
   if j.resv > 0 then
@@ -414,7 +424,7 @@ local function withdraw(j, keep)
       for _, line in ipairs(call('ZRANGE', key('redo', j.id), 0, -1)) do
         forget_unit(j, j.id .. ':' .. line)
       end
-      call('DEL', key('redo', j.id), key('runs', j.id), key('fin', j.id))
+      call('DEL', key('redo', j.id), key('runs', j.id))
     end
   end
 end

@@ -11,6 +11,9 @@ if j.st == 'Suspended' then
     call('ZADD', P .. 'dl', num(j.started) + num(j.ad) * 1000, j.id)
   end
   pool_waiting(j, waiting_units(j))
+  -- Retries that are not due yet were taken off the clock by the suspension.
+  local later = call('ZRANGEBYSCORE', key('redo', j.id), '(' .. NOW, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if later[2] then call('ZADD', P .. 'later', later[2], j.id) end
   enqueue(j)
   dispatch(j.pool)
 end

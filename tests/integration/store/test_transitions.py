@@ -1,0 +1,298 @@
+"""The store's steps, one promise each, on a real Valkey."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llmjobs_core.errors import (
+    IdempotencyMismatch,
+    InvalidCursor,
+    JobNotFound,
+    PoolNotFound,
+    StateConflict,
+)
+from llmjobs_core.jobs import BatchLine, JobError, JobKind, NewJob, ProgressUpdate, Usage
+from llmjobs_core.names import PoolKey, build_job_id
+from llmjobs_core.states import JobClass, JobState
+from llmjobs_core.store import JobStore
+from llmjobs_testing.audit import PREFIX, Audit
+from llmjobs_testing.driver import Driver
+
+POOL = PoolKey("team-a", "small")
+USAGE = Usage(1, 1)
+
+
+@pytest.fixture
+async def driver(valkey_url: str) -> AsyncIterator[Driver]:
+    found = Driver(valkey_url, POOL)
+    await found.publish(slots=4)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def store(driver: Driver) -> JobStore:
+    return driver.store
+
+
+def make_job(number: int = 1, **changes: Any) -> NewJob:
+    fields: dict[str, Any] = {
+        "id": build_job_id(1_700_000_000_000 + number),
+        "pool": POOL,
+        "model": "m",
+        "body": b'{"model":"m"}',
+    }
+    return NewJob(**(fields | changes))
+
+
+async def submit_batch(store: JobStore, count: int, **changes: Any) -> NewJob:
+    job = make_job(99, kind=JobKind.BATCH, body=b"", **changes)
+    await store.submit(job)
+    lines = [BatchLine(f"c{i}", "/v1/completions", b"{}") for i in range(count)]
+    await store.append_lines(job.id, 0, lines)
+    await store.seal(job.id)
+    return job
+
+
+async def make_due(store: JobStore, *names: str) -> None:
+    """Move what is planned to now, and reap."""
+    for name in names:
+        members: Any = await store.client.zrange(PREFIX + name, 0, -1)
+        for member in members:
+            await store.client.zadd(PREFIX + name, {member: 1})
+    await store.client.delete(f"{PREFIX}reaped", f"{PREFIX}hold")
+    await store.reap()
+
+
+async def test_the_same_key_gives_the_same_job(store: JobStore) -> None:
+    first = make_job(1, idempotency_key="k", fingerprint="f")
+    again = make_job(2, idempotency_key="k", fingerprint="f")
+    assert (await store.submit(first)).created
+    answer = await store.submit(again)
+    assert (answer.job_id, answer.created) == (first.id, False)
+
+
+async def test_the_same_key_for_another_request_is_refused(store: JobStore) -> None:
+    await store.submit(make_job(1, idempotency_key="k", fingerprint="f"))
+    with pytest.raises(IdempotencyMismatch):
+        await store.submit(make_job(2, idempotency_key="k", fingerprint="other"))
+
+
+async def test_a_job_for_an_unknown_pool_is_refused_and_leaves_nothing(store: JobStore) -> None:
+    job = replace(make_job(), pool=PoolKey("team-a", "nobody"))
+    with pytest.raises(PoolNotFound):
+        await store.submit(job)
+    with pytest.raises(JobNotFound):
+        await store.fetch(job.id)
+
+
+async def test_only_a_windowful_is_handed_to_celery(store: JobStore, driver: Driver) -> None:
+    for number in range(20):
+        await store.submit(make_job(number))
+    assert await store.client.llen(POOL.queue) == 8  # two times the 4 slots
+
+
+async def test_a_repeated_claim_call_gives_the_same_fence(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    chunk = await driver.take_chunk()
+    first = await store.claim(chunk, worker="w", token="t", limit=1)
+    again = await store.claim(chunk, worker="w", token="t", limit=1)
+    assert [c.fence for c in first] == [c.fence for c in again]
+
+
+async def test_a_doubled_message_finds_nothing_to_claim(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    chunk = await driver.take_chunk()
+    assert await store.claim(chunk, worker="w", token="a", limit=1)
+    assert await store.claim(chunk, worker="w", token="b", limit=1) == ()
+
+
+async def test_an_old_fence_can_write_nothing(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    old = await driver.claim_one()
+    await make_due(store, "leases")
+    new = await driver.claim_one()
+    assert new.fence > old.fence
+    update = ProgressUpdate(ref=old.ref, fence=old.fence, text="late", tokens=1)
+    assert [lost.ref for lost in await store.progress([update])] == [old.ref]
+    done = await store.complete(old.ref, old.fence, status_code=200, body=b"old", usage=USAGE)
+    assert done is False
+    assert (await store.fetch(old.ref.job_id)).state is JobState.RUNNING
+
+
+async def test_a_lost_lease_hands_on_the_checkpoint(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    claim = await driver.claim_one()
+    update = ProgressUpdate(
+        ref=claim.ref, fence=claim.fence, text="so far", tokens=2, token_ids=(7, 8)
+    )
+    await store.progress([update])
+    await make_due(store, "leases")
+    again = await driver.claim_one()
+    assert (again.text, again.token_ids, again.tokens) == ("so far", (7, 8), 2)
+
+
+async def test_three_lost_leases_are_poison(store: JobStore, driver: Driver) -> None:
+    job = make_job()
+    await store.submit(job)
+    for _ in range(3):
+        await driver.claim_one()
+        await make_due(store, "leases")
+    record = await store.fetch(job.id)
+    assert (record.state, record.reason) == (JobState.FAILED, "Poisoned")
+
+
+async def test_completing_twice_with_ones_own_fence_is_once(
+    store: JobStore, driver: Driver
+) -> None:
+    await store.submit(make_job())
+    claim = await driver.claim_one()
+    for body in (b"first", b"second"):
+        assert await store.complete(claim.ref, claim.fence, status_code=200, body=body, usage=USAGE)
+    (result,) = await store.fetch_results(claim.ref.job_id)
+    assert result is not None
+    assert result.body == b"first"
+
+
+async def test_the_last_line_of_a_batch_may_be_completed_twice_too(
+    store: JobStore, driver: Driver
+) -> None:
+    await submit_batch(store, 1)
+    (claim,) = await driver.claim()
+    for _ in range(2):
+        assert await store.complete(
+            claim.ref, claim.fence, status_code=200, body=b"{}", usage=USAGE
+        )
+
+
+async def test_a_failed_attempt_is_not_said_to_be_complete(store: JobStore, driver: Driver) -> None:
+    await submit_batch(store, 2)
+    claim, _ = await driver.claim()
+    error = JobError("http_400", "no")
+    assert await store.fail(claim.ref, claim.fence, error, status_code=400, body=b"{}")
+    assert await store.fail(claim.ref, claim.fence, error, status_code=400, body=b"{}")
+    assert not await store.complete(
+        claim.ref, claim.fence, status_code=200, body=b"{}", usage=USAGE
+    )
+
+
+async def test_a_retry_waits_for_its_time_and_counts_against_the_limit(
+    store: JobStore, driver: Driver
+) -> None:
+    job = make_job(backoff_limit=1)
+    await store.submit(job)
+    for state in (JobState.QUEUED, JobState.FAILED):
+        claim = await driver.claim_one()
+        error = JobError("http_503", "busy")
+        assert await store.fail(claim.ref, claim.fence, error, retry_in_ms=60_000)
+        assert (await store.fetch(job.id)).state is state
+        await make_due(store, "later")
+    assert (await store.fetch(job.id)).reason == "BackoffLimitExceeded"
+
+
+async def test_a_batch_line_that_waits_for_its_retry_survives_a_suspension(
+    store: JobStore, driver: Driver
+) -> None:
+    job = await submit_batch(store, 1)
+    (claim,) = await driver.claim()
+    await store.fail(claim.ref, claim.fence, JobError("http_503", "busy"), retry_in_ms=60_000)
+    await store.suspend(job.id)
+    await store.resume(job.id)
+    Audit(driver.sync, [str(POOL)]).check()
+    await make_due(store, "later", f"redo:{job.id}")
+    await make_due(store, "later")
+    (claim,) = await driver.claim()
+    assert await store.complete(claim.ref, claim.fence, status_code=200, body=b"{}", usage=USAGE)
+    assert (await store.fetch(job.id)).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("stage", ["suspended", "queued", "running", "retrying", "pending"])
+async def test_a_cancel_ends_a_job_in_every_state(
+    store: JobStore, driver: Driver, stage: str
+) -> None:
+    job = make_job(
+        suspend=stage == "suspended",
+        kind=JobKind.BATCH if stage == "pending" else JobKind.REQUEST,
+    )
+    await store.submit(job)
+    if stage in {"running", "retrying"}:
+        claim = await driver.claim_one()
+        if stage == "retrying":
+            error = JobError("http_503", "busy")
+            await store.fail(claim.ref, claim.fence, error, retry_in_ms=60_000)
+    assert await store.cancel(job.id) is JobState.CANCELLED
+    Audit(driver.sync, [str(POOL)]).check()
+    with pytest.raises(StateConflict):
+        await store.resume(job.id)
+
+
+async def test_a_job_that_is_not_started_in_time_expires(store: JobStore) -> None:
+    job = make_job(queue_deadline_s=5)
+    await store.submit(job)
+    await make_due(store, "dl")
+    record = await store.fetch(job.id)
+    assert (record.state, record.reason) == (JobState.EXPIRED, "QueueDeadlineExceeded")
+
+
+async def test_interactive_overtakes_and_batch_is_not_starved(
+    store: JobStore, driver: Driver
+) -> None:
+    driver.beat(slots=0)
+    for number in range(30):
+        await store.submit(make_job(number, job_class=JobClass.BATCH, cost=10))
+    urgent = make_job(100, job_class=JobClass.INTERACTIVE, cost=10)
+    await store.submit(urgent)
+    waiting = await store.fetch_waiting(urgent.id)
+    assert waiting.position is not None
+    assert waiting.position <= 1
+    for number in range(200, 300):
+        await store.submit(make_job(number, job_class=JobClass.INTERACTIVE, cost=10))
+    page = await store.list_jobs("team-a", limit=200)
+    batch = [job for job in page.jobs if job.job_class is JobClass.BATCH]
+    places = [(await store.fetch_waiting(job.id)).position for job in batch]
+    first = [place for place in places if place is not None and place < 60]
+    assert first, "100 urgent jobs hold up every batch job"
+
+
+async def test_a_list_goes_on_where_its_cursor_says(store: JobStore) -> None:
+    ids = [make_job(number) for number in range(5)]
+    for job in ids:
+        await store.submit(replace(job, labels={"team": "x"}))
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await store.list_jobs("team-a", label=("team", "x"), limit=2, cursor=cursor)
+        seen += [job.id for job in page.jobs]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == [job.id for job in reversed(ids)]
+    with pytest.raises(InvalidCursor):
+        await store.list_jobs("team-a", cursor="nonsense")
+
+
+async def test_an_ended_job_is_removed_after_its_ttl(store: JobStore, driver: Driver) -> None:
+    job = make_job(ttl_s=1)
+    await store.submit(job)
+    await store.cancel(job.id)
+    await make_due(store, "gc")
+    with pytest.raises(JobNotFound):
+        await store.fetch(job.id)
+    Audit(driver.sync, [str(POOL)]).check()
+
+
+async def test_a_lost_message_is_sent_again(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    await driver.take_chunk()  # lost
+    await make_due(store, "sent")
+    assert await driver.claim_one()
+
+
+async def test_without_workers_jobs_go_back_to_the_backlog(store: JobStore, driver: Driver) -> None:
+    job = make_job()
+    await store.submit(job)
+    driver.beat(slots=0)
+    await make_due(store, "sent")
+    assert (await store.fetch_waiting(job.id)).position == 0
