@@ -25,5 +25,6 @@ async def gateway(valkey_url: str) -> AsyncIterator[RunningGateway]:
 
 
 @pytest_asyncio.fixture
-async def client(gateway: RunningGateway) -> Client:
+async def client(gateway: RunningGateway, driver: Driver) -> Client:
+    """A client of a gateway with that pool."""
     return gateway.client
