@@ -3,13 +3,13 @@
 import sys
 
 import structlog
-from pydantic import ValidationError
 
 from llmjobs_api.app import create_app
 from llmjobs_api.ports import build_ports
 from llmjobs_api.server import build_server
 from llmjobs_api.settings import GatewaySettings
 from llmjobs_core.logs import LogFormat, configure_logging
+from llmjobs_core.settings_errors import explain_settings_error
 
 
 def main() -> None:
@@ -19,7 +19,9 @@ def main() -> None:
         configure_logging(settings.log_format, settings.log_level)
     except ValueError as error:
         configure_logging(LogFormat.CONSOLE, "info")
-        structlog.get_logger(__name__).error("settings_invalid", problems=_explain(error))
+        structlog.get_logger(__name__).error(
+            "settings_invalid", problems=explain_settings_error(error)
+        )
         sys.exit(2)
     app = create_app(settings, build_ports(settings))
     server = build_server(
@@ -28,15 +30,6 @@ def main() -> None:
     server.run()
     if not server.started:
         sys.exit(3)
-
-
-def _explain(error: ValueError) -> list[str]:
-    """Return what is wrong, without the values: they may be secret."""
-    if not isinstance(error, ValidationError):
-        return [str(error)]
-    return [
-        f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()
-    ]
 
 
 if __name__ == "__main__":

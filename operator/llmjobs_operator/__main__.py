@@ -6,10 +6,10 @@ import signal
 import sys
 
 import structlog
-from pydantic import ValidationError
 
 from llmjobs_core.errors import PermanentError
-from llmjobs_core.logs import configure_logging
+from llmjobs_core.logs import LogFormat, configure_logging
+from llmjobs_core.settings_errors import explain_settings_error
 from llmjobs_operator.app import run_operator
 from llmjobs_operator.settings import OperatorSettings
 
@@ -29,8 +29,10 @@ def main() -> None:
     try:
         settings = OperatorSettings()
         configure_logging(settings.log_format, settings.log_level)
-    except (ValidationError, ValueError) as error:
-        sys.exit(f"llmjobs-operator: {error}")
+    except ValueError as error:
+        configure_logging(LogFormat.CONSOLE, "info")
+        _log.critical("settings_invalid", problems=explain_settings_error(error))
+        sys.exit(2)
     # Kopf logs each object it sees; ours say what was done.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:

@@ -7,7 +7,8 @@ import sys
 import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from llmjobs_core.logs import configure_logging
+from llmjobs_core.logs import LogFormat, configure_logging
+from llmjobs_core.settings_errors import explain_settings_error
 from llmjobs_worker.celery_runner import CeleryRunner, start_exit_timer
 from llmjobs_worker.service import WorkerService
 from llmjobs_worker.settings import WorkerSettings
@@ -64,9 +65,14 @@ class WorkerProcess:
 
 
 def main() -> None:
-    """Run the worker with settings from the environment."""
-    settings = WorkerSettings()
-    configure_logging(settings.log_format, settings.log_level)
+    """Run the worker with settings from the environment; exit code 2 where they are wrong."""
+    try:
+        settings = WorkerSettings()
+        configure_logging(settings.log_format, settings.log_level)
+    except ValueError as error:
+        configure_logging(LogFormat.CONSOLE, "info")
+        _log.critical("settings_invalid", problems=explain_settings_error(error))
+        sys.exit(2)
     sys.exit(WorkerProcess(settings).run())
 
 

@@ -6,11 +6,11 @@ import sys
 
 import structlog
 from aiohttp import web
-from pydantic import ValidationError
 
 from llmjobs_api.exporter.app import build_app
 from llmjobs_api.exporter.settings import ExporterSettings
-from llmjobs_core.logs import configure_logging
+from llmjobs_core.logs import LogFormat, configure_logging
+from llmjobs_core.settings_errors import explain_settings_error
 from llmjobs_core.store import JobStore
 
 _log = structlog.get_logger(__name__)
@@ -44,9 +44,9 @@ def main() -> None:
     try:
         settings = ExporterSettings()
         configure_logging(settings.log_format, settings.log_level)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-        sys.stderr.write(f"llmjobs-exporter: settings are wrong: {fields}\n")
+    except ValueError as error:
+        configure_logging(LogFormat.CONSOLE, "info")
+        _log.critical("settings_invalid", problems=explain_settings_error(error))
         sys.exit(2)
     try:
         asyncio.run(_run(settings))
