@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift unit test integration e2e demo demo-down generate build clean
+.PHONY: help setup format check lint types layers drift unit test integration e2e demo demo-down generate bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ lint: setup
 	@$(RUN) ruff format --check . && $(RUN) ruff check .
 
 types: setup
-	@$(RUN) mypy && $(RUN) mypy tests tools
+	@$(RUN) mypy && $(RUN) mypy tests tools bench
 
 layers: setup
 	@$(RUN) lint-imports
@@ -45,6 +45,9 @@ demo-down: setup ## Stop the stack of `make demo`; its data stays
 
 e2e: setup ## Run the embedded stack end to end with the real model
 	@$(RUN) pytest tests/e2e -q
+
+bench: setup ## Measure the store on this machine
+	@$(RUN) python bench/store_steps.py
 
 generate: setup ## Write the CRDs and the field reference from the types
 	@$(RUN) python tools/generate.py
