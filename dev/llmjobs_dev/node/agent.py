@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from llmjobs_dev.control_plane import NODE_NAME, ControlPlane
+from llmjobs_dev.node.addresses import PodAddresses
 from llmjobs_dev.node.api import MERGE_PATCH, ApiError, NodeApi
 from llmjobs_dev.node.container import timestamp
 from llmjobs_dev.node.logs_server import start_logs_server
@@ -99,7 +100,7 @@ class NodeAgent:
         self._pods: dict[str, PodRunner] = {}
         self._ends: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._addresses = 0
+        self._addresses = PodAddresses()
         self._logs: web.AppRunner | None = None
 
     @property
@@ -133,6 +134,7 @@ class NodeAgent:
         if self._logs is not None:
             await self._logs.cleanup()
         await self._api.close()
+        self._addresses.release()
 
     async def _register(self, node: dict[str, Any]) -> None:
         try:
@@ -202,7 +204,7 @@ class NodeAgent:
             runner = PodRunner(
                 pod,
                 self._api,
-                pod_ip=self._next_address(),
+                pod_ip=self._addresses.pick({runner.pod_ip for runner in self._pods.values()}),
                 images=self._images,
                 log_dir=self._log_dir,
             )
@@ -229,15 +231,6 @@ class NodeAgent:
             await self._api.remove_pod(pod)
         except ApiError as error:
             _log.warning("pod_not_removed", pod=pod["metadata"]["name"], error=str(error))
-
-    def _next_address(self) -> str:
-        """Return a loopback address of 127.77.0.0/16 that no running pod has."""
-        taken = {runner.pod_ip for runner in self._pods.values()}
-        while True:
-            self._addresses = self._addresses % 65_000 + 1
-            address = f"127.77.{self._addresses >> 8}.{self._addresses & 255}"
-            if address not in taken:
-                return address
 
     def _find_log(self, namespace: str, pod: str, container: str) -> Path | None:
         for runner in self._pods.values():
