@@ -3,25 +3,16 @@
 import json
 import subprocess
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from llmjobs_testing.local_stack import START_TIMEOUT_S, LocalStack
+from llmjobs_testing.local_stack import START_TIMEOUT_S, LocalStack, fetch
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "examples"
 MODEL = "gemma-3-270m"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(START_TIMEOUT_S)]
-
-
-def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as response:
-        return bytes(response.read())
 
 
 def wait_for_replicas(stack: LocalStack, count: int, timeout_s: int = 120) -> None:

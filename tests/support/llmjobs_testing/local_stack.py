@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,3 +49,23 @@ class LocalStack:
         done = self.run("kubectl", *args, timeout_s=timeout_s)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
+    """GET *url*, or POST *body* to it as JSON; returns what is answered."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as response:
+        return bytes(response.read())
+
+
+def read_events(gateway: str, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield kind and data of a job's events, on one connection, until its stream ends."""
+    kind = ""
+    with urllib.request.urlopen(f"{gateway}/jobs/{job_id}/events", timeout=120) as response:
+        for raw in response:
+            name, _, value = raw.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                yield kind, json.loads(value)
