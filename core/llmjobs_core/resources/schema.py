@@ -51,6 +51,21 @@ def _structural(node: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, 
     return {name: value for name, value in merged.items() if name not in _DROPPED}
 
 
+def _without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a status schema as the API server must have it: it fills in nothing.
+
+    What it filled in would look to the operator like a change, and to people like a value.
+    """
+    plain = {name: value for name, value in node.items() if name != "default"}
+    if "properties" in plain:
+        plain["properties"] = {
+            name: _without_defaults(child) for name, child in plain["properties"].items()
+        }
+    if isinstance(plain.get("items"), Mapping):
+        plain["items"] = _without_defaults(plain["items"])
+    return plain
+
+
 def build_llmjob_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition of LLMJob."""
     spec = build_schema(LLMJobSpec)
@@ -178,7 +193,7 @@ def _version(
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": status,
+            "status": _without_defaults(status),
         },
         "x-kubernetes-validations": [
             _rule(

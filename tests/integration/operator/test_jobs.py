@@ -158,6 +158,25 @@ async def test_status_is_written_at_most_once_a_second_and_not_without_news(
     assert kubectl.get("lj", "a")["metadata"]["resourceVersion"] == version
 
 
+async def test_looking_again_without_news_writes_nothing(
+    kubectl: Kubectl, driver: Driver, operator: OperatorProcess
+) -> None:
+    kubectl.apply(build_job("a", model="nobody"), build_job("b", suspend=True), build_pool())
+    await wait_condition(kubectl, "lj/a", "jsonpath={.status.reason}=PoolNotFound")
+    await wait_condition(kubectl, "lj/b", "condition=Suspended")
+    writes = 'llmjobs_operator_status_writes_total{kind="LLMJob"}'
+    looks = 'llmjobs_operator_reconcile_seconds_count{kind="LLMJob"}'
+    # The one write that a late event of the first may still cause.
+    kubectl("label", "lj", "a", "b", "look=once")
+    looked = operator.read_metric(looks) or 0
+    wait_until(lambda: (operator.read_metric(looks) or 0) >= looked + 2, what="a look at both")
+    before, looked = operator.read_metric(writes), operator.read_metric(looks) or 0
+    kubectl("label", "lj", "a", "b", "look=again", "--overwrite")
+    wait_until(lambda: (operator.read_metric(looks) or 0) >= looked + 2, what="a look at both")
+    assert operator.read_metric(writes) == before
+    assert "duration" not in kubectl.get("lj", "b")["status"]
+
+
 async def test_annotations_stay_small_whatever_the_prompt(kubectl: Kubectl, driver: Driver) -> None:
     body = {"messages": [{"role": "user", "content": "secret " * 20_000}]}
     job = build_job("big", request={"endpoint": CHAT, "body": body})
