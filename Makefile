@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift unit test integration e2e demo demo-down generate bench clean
+.PHONY: help setup format check lint types layers drift unit test programs integration e2e demo demo-down generate bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -31,10 +31,13 @@ layers: setup
 unit: setup ## Run the unit tests
 	@$(RUN) pytest tests/unit -q
 
-integration: setup ## Run the tests on real parts: API server, Valkey, Celery, scripted engine
+programs: setup ## Download or build the Kubernetes programs that tests and the stack run
+	@$(RUN) python -m llmjobs_dev.binaries
+
+integration: programs ## Run the tests on real parts: API server, Valkey, Celery, scripted engine
 	@$(RUN) pytest tests/integration -q
 
-test: setup ## Run every test, the embedded stack with the real model included
+test: programs ## Run every test, the embedded stack with the real model included
 	@$(RUN) pytest tests -q
 
 demo: setup ## Start the whole stack on this machine and run the examples; leaves it running
@@ -43,7 +46,7 @@ demo: setup ## Start the whole stack on this machine and run the examples; leave
 demo-down: setup ## Stop the stack of `make demo`; its data stays
 	@$(RUN) llmjobs dev down
 
-e2e: setup ## Run the embedded stack end to end with the real model
+e2e: programs ## Run the embedded stack end to end with the real model
 	@$(RUN) pytest tests/e2e -q
 
 bench: setup ## Measure the store on this machine

@@ -234,3 +234,21 @@ def _run(command: list[str], cwd: Path) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[-400:]}")
     return done.stdout
+
+
+def main() -> None:
+    """``python -m llmjobs_dev.binaries``: have the programs ready, and say where they are."""
+
+    def say(text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    try:
+        found = asyncio.run(fetch_binaries(say))
+    except BinariesUnavailableError as error:
+        sys.exit(str(error))
+    say(f"Kubernetes programs: {found.folder} ({found.source})")
+
+
+if __name__ == "__main__":
+    main()
