@@ -11,7 +11,7 @@ from llmjobs_core.names import PoolKey
 from llmjobs_core.states import JobClass, JobState
 
 HISTOGRAM_BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
-"""Upper bounds of the store's histograms, in seconds; the same as ``BUCKETS`` in lib.lua."""
+"""Upper bounds of the store's histograms, in seconds; ``BUCKETS`` in the store's Lua library."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

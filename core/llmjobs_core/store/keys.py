@@ -1,4 +1,4 @@
-"""Redis keys that Python reads directly; all others are built in ``lua/lib.lua``.
+"""Redis keys that Python reads directly; all others are built in ``lua/lib``.
 
 Each key is built in one function here and must match the library's; the store's tests read
 through both.

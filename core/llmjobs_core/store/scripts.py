@@ -1,8 +1,8 @@
 """The store's Lua scripts: loaded from the package, run by their SHA.
 
-Each script is the shared library (``lib.lua``) followed by its own file, so that one source of
-truth for keys and transitions serves all of them. A script file starts with its flags line:
-what frees memory or finishes work may run when Redis is full; submitting may not.
+Each script is the shared library (``lua/lib``) followed by its own file, so that one source of
+truth for keys and transitions serves all of them. Its first line has its flags: what frees memory
+or finishes work may run when Redis is full; submitting may not.
 """
 
 from collections.abc import Sequence
@@ -46,6 +46,12 @@ class ScriptName(StrEnum):
     POSITION = "position"
 
 
+_LIBRARY = (
+    "base", "jobs", "pools", "events", "backlog", "chunks", "units", "ending", "progress",
+    "workers",
+)  # fmt: skip
+"""Files of ``lua/lib`` in order: each uses only what stands before it."""
+
 _MAY_NOT_RUN_WHEN_FULL = {ScriptName.SUBMIT, ScriptName.APPEND}
 
 
@@ -62,9 +68,9 @@ def load_script(name: ScriptName) -> Script:
     """Return the script of *name* with the shared library in front."""
     folder = files("llmjobs_core.store") / "lua"
     flags = "" if name in _MAY_NOT_RUN_WHEN_FULL else " flags=allow-oom"
-    lib = (folder / "lib.lua").read_text(encoding="utf-8")
-    body = (folder / f"{name}.lua").read_text(encoding="utf-8")
-    text = f"#!lua{flags}\n{lib}\n{body}"
+    names = [*(f"lib/{part}" for part in _LIBRARY), name]
+    parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in names]
+    text = "\n".join([f"#!lua{flags}", *parts])
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -1,6 +1,7 @@
 """Checks the whole store: every job in exactly one place, every number what it counts.
 
-Reads Redis directly, by the names in lib.lua, so that it shares no code with what it checks.
+Reads Redis directly, by the names in the store's Lua library, so that it shares no code with what
+it checks.
 """
 
 from collections import Counter

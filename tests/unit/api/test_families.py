@@ -76,7 +76,7 @@ def test_buckets_count_everything_below_and_none_is_missing() -> None:
 
 
 def test_the_bounds_are_those_that_the_scripts_count_by() -> None:
-    lua = (files("llmjobs_core.store") / "lua" / "lib.lua").read_text()
+    lua = (files("llmjobs_core.store") / "lua" / "lib" / "base.lua").read_text()
     found = re.search(r"BUCKETS = \{([^}]*)\}", lua)
     assert found is not None
     assert tuple(float(bound) for bound in found[1].split(",")) == HISTOGRAM_BOUNDS_S

@@ -1,0 +1,67 @@
+-- Telling the world: event streams, indexes, and the one place where a job's state changes.
+
+local function publish(j, ...)
+  local eid = call('XADD', key('ev', j.id), '*', ...)
+  local shard = (string.byte(j.id, -1) + string.byte(j.id, -2) * 3) % SHARDS
+  call('XADD', P .. 'shard:' .. shard, 'MAXLEN', '~', 20000, '*', 'j', j.id, 'e', eid, ...)
+end
+
+local function tell_owner(j, every_ms)
+  if j.owner == '' then return end
+  if every_ms and NOW - j.changed < every_ms then return end
+  j.changed = NOW
+  call('HSET', j.key, 'changed', NOW)
+  call('XADD', P .. 'changes', 'MAXLEN', '~', 100000, '*', 'j', j.id, 'o', j.owner, 'ns', j.ns,
+    'n', j.name, 's', j.st)
+end
+
+local function each_index(j, state, command)
+  for _, ns in ipairs({ j.ns, '*' }) do
+    if command == 'ZADD' then call('ZADD', key('ix', ns .. '|' .. state), 0, j.id)
+    else call('ZREM', key('ix', ns .. '|' .. state), j.id) end
+  end
+end
+
+local function depth_field(j, state) return j.pool .. '|' .. j.cls .. '|' .. state end
+
+local function retire(j)
+  if j.ttl >= 0 then
+    call('ZADD', P .. 'gc', NOW + j.ttl * 1000, j.id)
+    call('HSET', j.key, 'exp', NOW + j.ttl * 1000)
+  else
+    call('ZREM', P .. 'gc', j.id)
+    call('HDEL', j.key, 'exp')
+  end
+end
+
+-- The only place where a job's state changes.
+local function set_state(j, state, reason, message)
+  local old = j.st
+  if TERMINAL[old] then error('transition out of ' .. old) end
+  j.st = state
+  call('HSET', j.key, 'st', state, 'reason', reason, 'msg', message or '')
+  if old ~= state then
+    each_index(j, old, 'ZREM')
+    each_index(j, state, 'ZADD')
+    count('depth', depth_field(j, old), -1)
+    count('depth', depth_field(j, state), 1)
+    if state == 'Queued' then
+      call('HSET', j.key, 'queued', NOW)
+      call('ZADD', key('age', j.pool), NOW, j.id)
+    elseif old == 'Queued' then
+      call('ZREM', key('age', j.pool), j.id)
+    end
+  end
+  if TERMINAL[state] then
+    call('HSET', j.key, 'fin', NOW)
+    call('HDEL', j.key, 'nb')
+    call('ZREM', P .. 'dl', j.id)
+    count('outcomes', depth_field(j, state) .. '|' .. reason, 1)
+    observe('duration', j.pool, NOW - num(j.created))
+    retire(j)
+    publish(j, 't', 'done', 'state', state, 'reason', reason)
+  else
+    publish(j, 't', 'state', 'state', state, 'reason', reason)
+  end
+  tell_owner(j)
+end
