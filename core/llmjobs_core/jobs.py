@@ -12,8 +12,6 @@ from llmjobs_core.states import JobClass, JobSource, JobState, Recovery
 
 DEFAULT_TTL_S = 86_400
 DEFAULT_BACKOFF_LIMIT = 3
-LOST_LEASE_LIMIT = 3
-"""A request that lost this many leases is taken for the cause and not run again."""
 
 
 class JobKind(StrEnum):

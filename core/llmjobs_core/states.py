@@ -86,6 +86,8 @@ class JobReason(StrEnum):
     GENERATING = "Generating"
     RETRYING = "Retrying"
     LEASE_LOST = "LeaseLost"
+    ENGINE_LOST = "EngineLost"
+    ENGINE_UNHEALTHY = "EngineUnhealthy"
     DRAINED = "Drained"
     SUCCEEDED = "Succeeded"
     CANCELLED = "Cancelled"

@@ -85,6 +85,8 @@ class Answer:
         if chunk.usage is not None:
             self._usage = chunk.usage
             self.tokens = max(self.tokens, chunk.usage.completion_tokens or 0)
+        # A continuation's prompt holds what was generated before: it is not the job's prompt.
+        is_whole_prompt = self._exact and not self._before.in_prompt
         text, prompt_ids = "", chunk.prompt_token_ids or ()
         for delta in chunk.choices or ():
             said = self._take_choice(delta)
@@ -92,12 +94,12 @@ class Answer:
                 text += said
                 prompt_ids = prompt_ids or delta.prompt_token_ids or ()
         if not text:
-            return Piece(prompt_token_ids=tuple(prompt_ids) if self._exact else ())
+            return Piece(prompt_token_ids=tuple(prompt_ids) if is_whole_prompt else ())
         ids = tuple(self._held) if self._exact else ()
         tokens = len(ids) or max(self.tokens - self._counted, 0)
         self._held.clear()
         self._counted += tokens
-        return Piece(text, ids, tokens, tuple(prompt_ids) if self._exact else ())
+        return Piece(text, ids, tokens, tuple(prompt_ids) if is_whole_prompt else ())
 
     def _take_choice(self, delta: ChunkChoice) -> str:
         choice = self._choices.setdefault(delta.index, _Choice())

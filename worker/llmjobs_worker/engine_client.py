@@ -106,10 +106,12 @@ class EngineClient:
                             raise EngineError(end)
                         if end:
                             return
+        except aiohttp.ConnectionTimeoutError as error:
+            raise _connection_error(error) from error
         except TimeoutError as error:
             raise _network_error(code, "the engine was silent too long") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _network_error("engine_unreachable", _describe(error)) from error
+            raise _connection_error(error) from error
         except (msgspec.DecodeError, SSEEventTooLong) as error:
             raise _network_error("engine_protocol_error", "the stream is malformed") from error
 
@@ -125,10 +127,12 @@ class EngineClient:
                 if not response.content.at_eof():
                     raise _network_error("engine_protocol_error", "the answer is too large")
                 return answer
+        except aiohttp.ConnectionTimeoutError as error:
+            raise _connection_error(error) from error
         except TimeoutError as error:
             raise _network_error("engine_timeout", "the engine was silent too long") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _network_error("engine_unreachable", _describe(error)) from error
+            raise _connection_error(error) from error
 
     async def is_healthy(self, path: str) -> bool:
         """Whether a GET of *path* answers with success."""
@@ -201,5 +205,9 @@ def _network_error(code: str, message: str) -> EngineError:
     return EngineError(build_network_failure(code, message))
 
 
-def _describe(error: Exception) -> str:
-    return f"the engine could not be reached: {type(error).__name__}"
+def _connection_error(error: Exception) -> EngineError:
+    kind = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        message = f"the engine could not be reached: {kind}"
+        return EngineError(build_network_failure("engine_unreachable", message, was_taken=False))
+    return _network_error("engine_connection_lost", f"the connection to the engine broke: {kind}")

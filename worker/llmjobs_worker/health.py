@@ -36,32 +36,34 @@ class EngineMonitor:
         self._path = path
         self._kind = kind
         self._on_unhealthy = on_unhealthy
-        self._look = asyncio.Event()
         self._failures = 0
         self._traits = EngineTraits(kind or EngineKind.OPENAI)
+        self._confirming: asyncio.Task[bool] | None = None
 
     @property
     def traits(self) -> EngineTraits:
         """What is known of the engine."""
         return self._traits
 
-    def suspect(self) -> None:
-        """A request got no answer: look now, and believe a single failed check."""
-        if self._path:
-            self._failures = _FAILURES_MAX - 1
-            self._look.set()
+    async def confirm(self) -> bool:
+        """Ask the engine whether it is alive, and believe a single failed check.
+
+        For requests that got no answer. They tend to come together, so they share one check.
+        """
+        if self._confirming is None or self._confirming.done():
+            self._confirming = asyncio.create_task(self._confirm())
+        return await asyncio.shield(self._confirming)
+
+    async def _confirm(self) -> bool:
+        self._failures = max(self._failures, _FAILURES_MAX - 1)
+        await self._check()
+        return self._failures == 0
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            self._look.clear()
             await self._check()
-            interval_s = RUNNING_S if self._intake.is_healthy else STARTING_S
-            try:
-                async with asyncio.timeout(interval_s):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(RUNNING_S if self._intake.is_healthy else STARTING_S)
 
     async def _check(self) -> None:
         if not self._path or await self._engine.is_healthy(self._path):

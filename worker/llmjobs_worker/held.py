@@ -25,12 +25,7 @@ class AbortReason(StrEnum):
     DRAINED = "drained"
     """This worker leaves and hands it back."""
     ENGINE_UNHEALTHY = "engine_unhealthy"
-    """The engine stopped answering; handed back."""
-
-    @property
-    def hands_back(self) -> bool:
-        """Whether the request is still this worker's, to be given back."""
-        return self in {AbortReason.DRAINED, AbortReason.ENGINE_UNHEALTHY}
+    """The engine stopped answering; it goes on elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,13 @@ class Failure:
     """What the engine asked for; None if it did not say."""
     body: bytes = b""
     """An OpenAI error object as JSON."""
+    was_taken: bool = True
+    """Whether the engine may have begun; False when no connection to it came about."""
+
+    @property
+    def may_be_outage(self) -> bool:
+        """Whether the engine itself may be gone, so that its health must be asked."""
+        return self.retryable and (self.status == 0 or self.status >= 500)
 
 
 def is_retryable_status(status: int) -> bool:
@@ -88,10 +95,11 @@ def build_error_body(error: JobError, kind: str) -> bytes:
     )
 
 
-def build_network_failure(code: str, message: str) -> Failure:
+def build_network_failure(code: str, message: str, *, was_taken: bool = True) -> Failure:
     """Return the failure of a request that got no whole answer; worth another try."""
     error = JobError(code, message)
-    return Failure(error, retryable=True, body=build_error_body(error, "server_error"))
+    body = build_error_body(error, "server_error")
+    return Failure(error, retryable=True, body=body, was_taken=was_taken)
 
 
 def parse_refusal(status: int, body: bytes, retry_after: str | None, now: datetime) -> Failure:

@@ -7,7 +7,7 @@ closes its connection at once while what was generated is still written down.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -57,8 +57,8 @@ class UnitRunner:
     engine: EngineClient
     fetch_traits: Callable[[], EngineTraits]
     """What is known of the engine now."""
-    on_engine_lost: Callable[[], None]
-    """Called when the engine did not answer at all, so that its health is looked at."""
+    confirm_engine: Callable[[], Awaitable[bool]]
+    """Asks whether the engine is alive, after a request that it may have died under."""
     publisher: Publisher
     held: HeldUnits
     policy: RetryPolicy
@@ -86,8 +86,6 @@ class UnitRunner:
         try:
             return await task
         except EngineError as error:
-            if error.failure.status == 0:
-                self.on_engine_lost()
             return error.failure
         except asyncio.CancelledError:
             if unit.abort_reason is None:
@@ -158,9 +156,21 @@ class UnitRunner:
         log = _log.bind(unit=str(claim.ref), attempt=claim.attempt)
         if isinstance(outcome, AbortReason):
             log.info("request_aborted", reason=outcome)
-            if outcome.hands_back:
-                await self._hand_back(unit, checkpoint, outcome)
+            if outcome is AbortReason.DRAINED:
+                await self._hand_back(unit, checkpoint, "Drained")
+            elif outcome is AbortReason.ENGINE_UNHEALTHY:
+                await self._lose(unit, checkpoint)
             return
+        if isinstance(outcome, Failure) and outcome.may_be_outage:
+            is_alive = await self.confirm_engine()
+            log.warning("request_unanswered", code=outcome.error.code, engine_alive=is_alive)
+            if not is_alive:
+                # Not the request's failure, or at least not for sure: no try of it is spent.
+                if outcome.was_taken:
+                    await self._lose(unit, checkpoint)
+                else:
+                    await self._hand_back(unit, checkpoint, "EngineUnhealthy")
+                return
         unit.is_ending = True
         if isinstance(outcome, Finished):
             is_ours = await self._complete(unit, checkpoint, outcome)
@@ -214,12 +224,15 @@ class UnitRunner:
             step="fail",
         )
 
-    async def _hand_back(self, unit: HeldUnit, checkpoint: Checkpoint, reason: AbortReason) -> None:
+    async def _hand_back(self, unit: HeldUnit, checkpoint: Checkpoint, reason: str) -> None:
         await self._write(checkpoint)
-        word = "Drained" if reason is AbortReason.DRAINED else "EngineUnhealthy"
         await persist(
-            lambda: self.store.release([(unit.ref, unit.fence)], reason=word), step="release"
+            lambda: self.store.release([(unit.ref, unit.fence)], reason=reason), step="release"
         )
+
+    async def _lose(self, unit: HeldUnit, checkpoint: Checkpoint) -> None:
+        await self._write(checkpoint)
+        await persist(lambda: self.store.lose(unit.ref, unit.fence), step="lose")
 
     async def _write(self, checkpoint: Checkpoint) -> None:
         """Write all progress that the store does not have yet."""

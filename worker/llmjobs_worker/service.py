@@ -135,7 +135,7 @@ class WorkerService:
             store=self._store,
             engine=self._engine,
             fetch_traits=lambda: monitor.traits,
-            on_engine_lost=monitor.suspect,
+            confirm_engine=monitor.confirm,
             publisher=publisher,
             held=self._held,
             policy=RetryPolicy(settings.retry_base_ms, settings.retry_cap_s),

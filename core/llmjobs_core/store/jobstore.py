@@ -175,6 +175,14 @@ class JobStore(StoreReader):
         args = encode.fail_args(ref, fence, error, status_code, body, retry_in_ms, usage)
         return bool(encode.parse_int(await self._run(ScriptName.FAIL, *args)))
 
+    async def lose(self, ref: UnitRef, fence: int) -> bool:
+        """Record that the engine died under a request, which goes on at the front, elsewhere.
+
+        A request that lost several workers or engines in a row without a new token, or very many
+        in all, fails as poison with the last losses as evidence. Returns as :meth:`complete`.
+        """
+        return bool(encode.parse_int(await self._run(ScriptName.LOSE, str(ref), fence)))
+
     async def release(self, held: Sequence[tuple[UnitRef, int]], *, reason: str) -> None:
         """Hand requests back unfinished, at the front and with their checkpoints (a drain).
 

@@ -34,6 +34,7 @@ class ScriptName(StrEnum):
     PROGRESS = "progress"
     COMPLETE = "complete"
     FAIL = "fail"
+    LOSE = "lose"
     RELEASE = "release"
     CANCEL = "cancel"
     SUSPEND = "suspend"
@@ -47,7 +48,7 @@ class ScriptName(StrEnum):
 
 
 _LIBRARY = (
-    "base", "jobs", "pools", "events", "backlog", "chunks", "units", "ending", "progress",
+    "base", "jobs", "pools", "events", "backlog", "chunks", "units", "losses", "ending", "progress",
     "workers",
 )  # fmt: skip
 """Files of ``lua/lib`` in order: each uses only what stands before it."""

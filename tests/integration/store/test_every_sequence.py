@@ -223,6 +223,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(number=picks)
+    def lose_the_engine(self, number: int) -> None:
+        claim = self.pick(self.claims, number)
+        held = self.holds(claim)
+        assert self.run(self.store.lose(claim.ref, claim.fence)) or not held
+
+    @precondition(lambda self: self.claims)
+    @rule(number=picks)
     def release(self, number: int) -> None:
         claim = self.pick(self.claims, number)
         self.run(self.store.release([(claim.ref, claim.fence)], reason="Draining"))

@@ -133,6 +133,8 @@ class Audit:
                 lines = self._smembers(f"runs:{job_id}")
                 running |= {f"{job_id}:{line.decode()}" for line in lines}
         assert self.leases == running, "leases and running requests differ"
+        on_brink = set(self._hash("brink").values())
+        assert on_brink <= running, "a worker's place on the brink is held by what does not run"
 
     def _check_pools(self) -> None:
         for pool in self._pools:

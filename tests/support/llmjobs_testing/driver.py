@@ -80,6 +80,10 @@ class Driver:
         assert not await self.store.progress([update])
         self._sent[key] = at + len(text.encode())
 
+    def forget_sent(self, claim: Claim) -> None:
+        """The text of *claim* was voided: it begins anew."""
+        self._sent[str(claim.ref)] = 0
+
     async def complete(self, claim: Claim, text: str = "") -> None:
         """End *claim* well; *text* is the content of its result."""
         body = {"choices": [{"message": {"role": "assistant", "content": text}}]}

@@ -158,3 +158,12 @@ def test_a_stream_without_its_end_is_not_whole() -> None:
 def test_an_aborted_choice_is_not_whole() -> None:
     chunk = b'{"choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}'
     assert not assemble([chunk])[0].is_whole
+
+
+def test_the_prompt_of_a_continuation_is_not_kept_as_the_jobs_prompt() -> None:
+    before = Before("so far", 2, in_prompt=True, prompt_tokens=3)
+    answer = Answer(CHAT, "m", before, exact=True)
+    chunk = parse_chunk(
+        b'{"choices":[{"index":0,"text":" on","token_ids":[9],"prompt_token_ids":[1,2,3,7,8]}]}'
+    )
+    assert answer.take(chunk) == Piece(" on", (9,), 1)

@@ -26,15 +26,23 @@ end
 local chunk = read_chunk(j, number)
 if not chunk or (j.st ~= 'Queued' and j.st ~= 'Running') then return {} end
 
-local refs = {}
+local refs, held_off = {}, 0
 local most = math.min(limit, chunk.units)
+local function take(ref)
+  if not may_run_at(worker, ref) then
+    held_off = held_off + 1
+    return false
+  end
+  refs[#refs + 1] = ref
+  return true
+end
 if j.single then
-  if j.nrun == 0 and most > 0 then refs[1] = id end
+  if j.nrun == 0 and most > 0 then take(id) end
 else
-  local redo = call('ZRANGEBYSCORE', key('redo', id), '-inf', NOW, 'LIMIT', 0, most)
+  local redo = call('ZRANGEBYSCORE', key('redo', id), '-inf', NOW, 'LIMIT', 0, most + 8)
   for _, line in ipairs(redo) do
-    call('ZREM', key('redo', id), line)
-    refs[#refs + 1] = id .. ':' .. line
+    if #refs == most then break end
+    if take(id .. ':' .. line) then call('ZREM', key('redo', id), line) end
   end
   local fresh = math.min(most - #refs, j.total - j.next)
   for i = j.next, j.next + fresh - 1 do refs[#refs + 1] = id .. ':' .. i end
@@ -42,10 +50,13 @@ else
 end
 
 -- A chunk that finds fewer units than it may take has outlived them.
-local left = #refs < most and 0 or chunk.units - #refs
+local left = #refs + held_off < most and 0 or chunk.units - #refs
 reserve(j, left - chunk.units)
 if left == 0 then drop_chunk(j, number)
-else write_chunk(j, number, { units = left, checks = 0, urgent = chunk.urgent }) end
+else
+  local check_ms = held_off > 0 and HELD_OFF_MS or CHECK_SENT_MS
+  write_chunk(j, number, { units = left, checks = 0, urgent = chunk.urgent }, check_ms)
+end
 if #refs == 0 then return {} end
 
 pool_waiting(j, -#refs)

@@ -6,14 +6,15 @@ local function lose(ref, flag)
 end
 for i = 3, #ARGV, 8 do
   local ref = ARGV[i]
-  if not holds(ref, ARGV[i + 1]) then
+  local is_held, is_suspected = holds(ref, ARGV[i + 1])
+  if not is_held then
     lose(ref, lost_flag(ref))
   else
     local id = split_ref(ref)
     jobs[id] = jobs[id] or load_job(id)
     local added = add_progress(jobs[id], ref, ARGV[i + 2], num(ARGV[i + 3]), ARGV[i + 4],
       ARGV[i + 5], ARGV[i + 6], num(ARGV[i + 7]))
-    if not added then lose(ref, '2') end
+    if not added then lose(ref, '2') elseif is_suspected then note_advance(ref) end
   end
 end
 return lost

@@ -25,17 +25,8 @@ for _, ref in ipairs(held and {} or due('leases')) do
   if not j or call('HGET', ukey, 'urun') ~= '1' then
     call('ZREM', P .. 'leases', ref)
   else
-    stop_unit(j, ref)
     touched[j.pool] = true
-    if call('HINCRBY', ukey, 'ulost', 1) >= LOST_LEASES then
-      poisoned = poisoned + 1
-      local why = 'its worker was lost ' .. LOST_LEASES .. ' times while running it'
-      fail_unit(j, ref, 'Poisoned', 'lease_lost', why, 0,
-        '{"error":{"message":"' .. why .. '","type":"server_error","code":"lease_lost"}}')
-    else
-      recovered = recovered + 1
-      requeue_unit(j, ref, 'LeaseLost')
-    end
+    if lose_unit(j, ref, 'LeaseLost') then recovered = recovered + 1 else poisoned = poisoned + 1 end
   end
 end
 

@@ -9,7 +9,9 @@ local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local CHECK_SENT_MS = 3000      -- an unclaimed chunk is looked at again after this
-local LOST_LEASES = 3           -- a unit that lost so many leases is poison
+local HELD_OFF_MS = 500         -- a chunk whose unit had to wait for another's verdict comes again
+local LOSSES_IN_A_ROW = 3       -- so many lost workers or engines without a new token are poison
+local LOSSES_IN_ALL = 10        -- and so many with new tokens in between (arbitrary)
 local RATE_MS = 60000           -- time constant of the measured rate
 local SHARDS = 16
 local BUCKETS = { 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400 }

@@ -20,10 +20,10 @@ local function read_chunk(j, number)
   return { units = num(units), checks = num(checks), urgent = urgent == '1' }
 end
 
-local function write_chunk(j, number, chunk)
+local function write_chunk(j, number, chunk, check_ms)
   call('HSET', j.key, 'c' .. number,
     chunk.units .. ':' .. chunk.checks .. ':' .. (chunk.urgent and 1 or 0))
-  call('ZADD', P .. 'sent', NOW + CHECK_SENT_MS, j.id .. '.' .. number)
+  call('ZADD', P .. 'sent', NOW + (check_ms or CHECK_SENT_MS), j.id .. '.' .. number)
 end
 
 local function drop_chunk(j, number)

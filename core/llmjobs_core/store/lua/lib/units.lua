@@ -11,10 +11,10 @@ local function unit_key(ref)
   return line and key('unit', ref) or key('job', id), id, line
 end
 
--- Whether the unit is running under this fence.
+-- Whether the unit is running under this fence; and whether it is suspected (see losses.lua).
 local function holds(ref, fence)
-  local u = call('HMGET', (unit_key(ref)), 'urun', 'ufence')
-  return u[1] == '1' and u[2] == fence
+  local u = call('HMGET', (unit_key(ref)), 'urun', 'ufence', 'ulost')
+  return u[1] == '1' and u[2] == fence, num(u[3]) > 0
 end
 
 -- Why a unit is not its worker's any more: '1' when its job ended or is held, '0' when it moved.
@@ -24,11 +24,18 @@ local function lost_flag(ref)
   return (not st or TERMINAL[st] or st == 'Suspended') and '1' or '0'
 end
 
+-- Lets the next unit on the brink run at this worker (see losses.lua).
+local function leave_brink(worker, ref)
+  if worker and call('HGET', P .. 'brink', worker) == ref then call('HDEL', P .. 'brink', worker) end
+end
+
 -- The unit is not running any more (for whatever cause); what becomes of it is the caller's.
 local function stop_unit(j, ref)
   local ukey, _, line = unit_key(ref)
   call('ZREM', P .. 'leases', ref)
-  local owner = call('HGET', ukey, 'uown')
+  local u = call('HMGET', ukey, 'uown', 'ulall')
+  local owner = u[1]
+  if u[2] then leave_brink(owner, ref) end
   if owner and call('HEXISTS', P .. 'wrun', owner) == 1 then
     call('HINCRBY', P .. 'wrun', owner, -1)
   end
