@@ -54,6 +54,11 @@ class WorkerMetrics:
         self.beats = Counter(
             "llmjobs_worker_beats", "Lease renewals, by result", ["result"], registry=registry
         )
+        self.refused = Counter(
+            "llmjobs_worker_results_refused",
+            "Results and failures that came too late: their fence was old",
+            registry=registry,
+        )
         self.aborted = Counter(
             "llmjobs_worker_aborts",
             "Requests that were stopped at the engine, by reason",

@@ -183,6 +183,7 @@ class UnitRunner:
                 retryable=outcome.retryable,
             )
         if not is_ours:
+            self.metrics.refused.inc()
             log.warning("result_refused_by_fence")
 
     async def _complete(self, unit: HeldUnit, checkpoint: Checkpoint, done: Finished) -> bool:
