@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Self
 
 import aiohttp
@@ -30,7 +31,18 @@ _KEEPALIVE_S = 3.0
 """Below the 5 s after which uvicorn closes an idle connection, so that none is used as it dies."""
 _ANSWER_MAX = 256 * 2**20
 """Largest answer that is not a stream; embeddings of a long list are some tens of MiB."""
-_PROBE_TIMEOUT_S = 5.0
+_HEALTH_TIMEOUT_S = 2.0
+_TRAITS_TIMEOUT_S = 5.0
+
+
+class Health(StrEnum):
+    """How an engine answers its health check."""
+
+    GOOD = "good"
+    BAD = "bad"
+    """It says so itself, or nobody listens."""
+    SILENT = "silent"
+    """No answer in time: it hangs, or is too busy to answer."""
 
 
 class EngineError(Exception):
@@ -134,14 +146,16 @@ class EngineClient:
         except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error
 
-    async def is_healthy(self, path: str) -> bool:
-        """Whether a GET of *path* answers with success."""
+    async def fetch_health(self, path: str) -> Health:
+        """Return how a GET of *path* is answered."""
         try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            async with asyncio.timeout(_HEALTH_TIMEOUT_S):
                 async with self._session.get(self._base_url + path, allow_redirects=False) as found:
-                    return found.status < 300
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            return False
+                    return Health.GOOD if found.status < 300 else Health.BAD
+        except TimeoutError:
+            return Health.SILENT
+        except (aiohttp.ClientError, OSError):
+            return Health.BAD
 
     async def fetch_traits(self) -> EngineTraits:
         """Return what the engine says of itself; the least it could be if it says nothing.
@@ -150,7 +164,7 @@ class EngineClient:
         vLLM adds ``max_model_len``.
         """
         try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            async with asyncio.timeout(_TRAITS_TIMEOUT_S):
                 async with self._session.get(f"{self._base_url}/v1/models") as response:
                     models = msgspec.json.decode(await response.read(), type=_Models)
         except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError):

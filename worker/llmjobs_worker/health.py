@@ -1,17 +1,21 @@
 """Watches the engine's health: nothing is taken before it answers, nor while it does not."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
 
-from llmjobs_worker.engine_client import EngineClient
+from llmjobs_worker.engine_client import EngineClient, Health
 from llmjobs_worker.intake import Intake
 from llmjobs_worker.resume import EngineKind, EngineTraits
 
 STARTING_S = 0.25
 """Between checks until the engine answers: a cold start is not made longer."""
-RUNNING_S = 2.0
+RUNNING_S = 1.0
+_AGAIN_S = 0.5
+"""After a failed check, until the next. An engine that hangs is so given up in at most 8 s: one
+second, three silent checks of two, and the time between them."""
 _FAILURES_MAX = 3
 """Checks in a row that must fail; one is enough after a request that got no answer."""
 
@@ -39,11 +43,16 @@ class EngineMonitor:
         self._failures = 0
         self._traits = EngineTraits(kind or EngineKind.OPENAI)
         self._confirming: asyncio.Task[bool] | None = None
+        self._alive_s = 0.0
 
     @property
     def traits(self) -> EngineTraits:
         """What is known of the engine."""
         return self._traits
+
+    def note_alive(self) -> None:
+        """The engine has sent something just now: it does not hang, however late its answers."""
+        self._alive_s = time.monotonic()
 
     async def confirm(self) -> bool:
         """Ask the engine whether it is alive, and believe a single failed check.
@@ -63,10 +72,13 @@ class EngineMonitor:
         """Watch until cancelled."""
         while True:
             await self._check()
-            await asyncio.sleep(RUNNING_S if self._intake.is_healthy else STARTING_S)
+            if not self._intake.is_healthy:
+                await asyncio.sleep(STARTING_S)
+            else:
+                await asyncio.sleep(_AGAIN_S if self._failures else RUNNING_S)
 
     async def _check(self) -> None:
-        if not self._path or await self._engine.is_healthy(self._path):
+        if await self._is_alive():
             self._failures = 0
             if not self._intake.is_healthy:
                 await self._learn_traits()
@@ -78,6 +90,13 @@ class EngineMonitor:
             _log.warning("engine_unhealthy", checks_failed=self._failures)
             self._intake.set_healthy(False)
             self._on_unhealthy()
+
+    async def _is_alive(self) -> bool:
+        if not self._path:
+            return True
+        asked_s = time.monotonic()
+        health = await self._engine.fetch_health(self._path)
+        return health is Health.GOOD or (health is Health.SILENT and self._alive_s > asked_s)
 
     async def _learn_traits(self) -> None:
         found = await self._engine.fetch_traits()

@@ -39,7 +39,10 @@ class ChunkRunner:
         tasks: set[asyncio.Task[None]] = set()
         try:
             await self._claim_all(chunk, tasks)
+            if not self.intake.is_open:
+                await self.store.hand_on(chunk)
         except LLMJobsError as error:
+            # Its message is sent again after a while: the record is the truth.
             _log.warning("claim_failed", chunk=str(chunk), error=str(error))
         finally:
             ended = await asyncio.gather(*tasks, return_exceptions=True)

@@ -59,6 +59,8 @@ class UnitRunner:
     """What is known of the engine now."""
     confirm_engine: Callable[[], Awaitable[bool]]
     """Asks whether the engine is alive, after a request that it may have died under."""
+    note_engine_alive: Callable[[], None]
+    """Told whenever the engine has sent something."""
     publisher: Publisher
     held: HeldUnits
     policy: RetryPolicy
@@ -120,6 +122,7 @@ class UnitRunner:
         is_first = True
         async with aclosing(self.engine.fetch_stream(plan.path, plan.body)) as stream:
             async for chunks in stream:
+                self.note_engine_alive()
                 if is_first and chunks:
                     is_first = False
                     self.metrics.first_token.observe(time.monotonic() - started_s)

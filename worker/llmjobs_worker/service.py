@@ -136,6 +136,7 @@ class WorkerService:
             engine=self._engine,
             fetch_traits=lambda: monitor.traits,
             confirm_engine=monitor.confirm,
+            note_engine_alive=monitor.note_alive,
             publisher=publisher,
             held=self._held,
             policy=RetryPolicy(settings.retry_base_ms, settings.retry_cap_s),

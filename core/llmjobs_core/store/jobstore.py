@@ -127,6 +127,14 @@ class JobStore(StoreReader):
         )
         return decode.parse_claims(reply)
 
+    async def hand_on(self, chunk: ChunkRef) -> bool:
+        """Send the message of *chunk* again at once: this worker takes nothing now.
+
+        False when nothing is left of it. Repeating it doubles the message, which does no harm.
+        """
+        args = (chunk.job_id, chunk.number)
+        return bool(encode.parse_int(await self._run(ScriptName.HAND_ON, *args)))
+
     async def progress(self, updates: Sequence[ProgressUpdate]) -> tuple[Lost, ...]:
         """Append text to checkpoints and tell watchers; returns those whose fence is old."""
         if not updates:

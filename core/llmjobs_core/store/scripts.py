@@ -30,6 +30,7 @@ class ScriptName(StrEnum):
     SEAL = "seal"
     DISPATCH = "dispatch"
     CLAIM = "claim"
+    HAND_ON = "hand_on"
     RENEW = "renew"
     PROGRESS = "progress"
     COMPLETE = "complete"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from llmjobs_core.states import JobState
 from llmjobs_core.store import JobStore
 from llmjobs_testing.engine import ScriptedEngine
+from llmjobs_testing.engine_process import EngineProcess
 from llmjobs_testing.engine_text import build_text
 from llmjobs_testing.waiting import eventually
 from llmjobs_testing.worker_jobs import (
@@ -139,6 +140,23 @@ async def test_an_unhealthy_engines_work_is_handed_to_another(
             assert (await wait_state(store, job_id)).state is JobState.SUCCEEDED
         assert other.seen[0].start == 20
         assert [seen.outcome for seen in engine.seen] == ["aborted"]
+
+
+async def test_a_hung_engines_work_goes_on_at_another_within_ten_seconds(
+    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker
+) -> None:
+    async with EngineProcess() as hung, make_worker("a", engine_url=hung.url) as first:
+        await first.wait_logged("engine_healthy")
+        job_id = await submit(store, make_body(tokens=3000, script={"rate": 100}))
+        await wait_tokens(store, job_id, 50)
+        async with make_worker("b") as second:
+            await second.wait_logged("engine_healthy")
+            hung_s = time.time()
+            hung.send(signal.SIGSTOP)
+            await eventually(lambda: len(engine.seen) == 1, what="the request at the other engine")
+            assert engine.seen[0].opened_s - hung_s < 10
+            assert engine.seen[0].start >= 50
+            await store.cancel(job_id)
 
 
 async def test_a_second_sigterm_ends_at_once(

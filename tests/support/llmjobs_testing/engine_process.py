@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ class EngineProcess:
         (self._port,) = find_free_ports(1)
         self._script = json.dumps(script or {})
         self._keeper: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         self.starts = 0
         """How often it was started."""
@@ -40,12 +42,17 @@ class EngineProcess:
         with suppress(asyncio.CancelledError):
             await self._keeper
 
+    def send(self, signum: signal.Signals) -> None:
+        """Send the process a signal; it must be there."""
+        assert self._process is not None
+        self._process.send_signal(signum)
+
     async def _keep(self) -> None:
         env = {**os.environ, "PYTHONPATH": str(_SUPPORT)}
         command = (sys.executable, "-m", "llmjobs_testing.engine")
         options = ("--port", str(self._port), "--script", self._script)
         while True:
-            process = await asyncio.create_subprocess_exec(
+            process = self._process = await asyncio.create_subprocess_exec(
                 *command, *options, env=env, stdout=asyncio.subprocess.DEVNULL
             )
             self.starts += 1

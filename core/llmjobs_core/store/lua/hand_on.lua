@@ -1,0 +1,9 @@
+-- A worker that takes nothing now got a chunk's message: the next worker has it, not a later look.
+-- ARGV: id, chunk number
+local j = load_job(ARGV[3])
+local number = num(ARGV[4])
+local chunk = j and read_chunk(j, number)
+if not chunk then return 0 end
+push_message(j, number, true)
+write_chunk(j, number, chunk)
+return 1
