@@ -16,6 +16,7 @@ from celery.app.trace import setup_worker_optimizations
 from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
+from kombu.exceptions import OperationalError
 
 from llmjobs_core.celery_app import build_celery_app
 from llmjobs_core.names import TASK_NAME, ChunkRef
@@ -95,7 +96,10 @@ class CeleryRunner:
 
             def start(self, c: Any) -> None:
                 runner._hub = c.hub
-                qos = c.task_consumer.channel.qos
+                channel = c.task_consumer.channel
+                # What was fetched and not begun when a connection broke is sent again by the store.
+                channel.do_restore = False
+                qos = channel.qos
                 may_consume = qos.can_consume
                 qos.can_consume = lambda: runner._has_room() and may_consume()
 
@@ -113,16 +117,23 @@ def _build_consumer_class(ask_store: Callable[[], Callable[[], bool]]) -> type[C
     class PromptConsumer(Consumer):  # type: ignore[misc]
         """Celery's consumer, which is back as soon as Redis is.
 
-        Celery waits longer after each failed attempt, up to 30 s; so it is let try only when the
+        Celery waits longer after each failed attempt, up to 30 s; so it tries once whenever the
         beats, which are made all the time, have seen that Redis answers.
         """
 
         def ensure_connected(self, conn: Any) -> Any:
-            has_answered = ask_store()
-            while not has_answered():
-                state.maybe_shutdown()
-                time.sleep(_RECONNECT_POLL_S)
-            return super().ensure_connected(conn)
+            while True:
+                has_answered = ask_store()
+                while not has_answered():
+                    state.maybe_shutdown()
+                    time.sleep(_RECONNECT_POLL_S)
+                try:
+                    conn.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+                except OperationalError as error:
+                    _log.warning("consumer_not_connected", error=str(error))
+                else:
+                    self.first_connection_attempt = False
+                    return conn
 
     return PromptConsumer
 
