@@ -48,7 +48,7 @@ class ScriptName(StrEnum):
 
 _LIBRARY = (
     "base", "jobs", "pools", "events", "backlog", "chunks", "units", "ending", "progress",
-    "workers",
+    "workers", "clock",
 )  # fmt: skip
 """Files of ``lua/lib`` in order: each uses only what stands before it."""
 
