@@ -16,6 +16,7 @@ from celery.app.trace import setup_worker_optimizations
 from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from llmjobs_core.celery_app import build_celery_app
@@ -49,7 +50,7 @@ class CeleryRunner:
         self._fetch_started = fetch_started
         self._hub: Any = None
         self._exit_code: int | None = None
-        app = _build_app(redis_url, run_chunk)
+        app = _build_app(redis_url, queue, run_chunk)
         app.steps["consumer"].add(self._build_step())
         hostname = f"{queue}@{name}"
         setup_worker_optimizations(app, hostname)
@@ -150,9 +151,12 @@ def _build_pool_class(on_ended: Callable[[], None]) -> type[TaskPool]:
     return WakingPool
 
 
-def _build_app(redis_url: str, run_chunk: Callable[[ChunkRef], None]) -> Celery:
+def _build_app(redis_url: str, queue: str, run_chunk: Callable[[ChunkRef], None]) -> Celery:
     app = build_celery_app(redis_url)
     app.conf.update(
+        # Not declared: the store pushes onto the queue itself, so nothing looks up its bindings,
+        # and a worker that wrote one could not connect to a full Redis.
+        task_queues=[Queue(queue, no_declare=True)],
         worker_enable_remote_control=False,
         worker_enable_prefetch_count_reduction=False,  # there is no prefetch to reduce
         worker_redirect_stdouts=False,
