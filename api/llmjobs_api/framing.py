@@ -10,6 +10,9 @@ from llmjobs_core.events import EventType, JobEvent
 
 KEEP_ALIVE = b": ping\n\n"
 """A comment: clients ignore it, proxies see a live connection."""
+GONE = b'event: gone\ndata: {"code":"job_not_found"}\n\n'
+"""The end of a stream whose job is not there any more; connecting again gives a 404."""
+GONE_MESSAGE = '{"type":"gone","data":{"code":"job_not_found"}}'
 
 _NUMBERS = frozenset({"tokens", "line", "done", "total"})
 _encoder = msgspec.json.Encoder()

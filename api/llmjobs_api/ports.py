@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llmjobs_api.hub import OpenReader
 from llmjobs_api.identity import Anonymous, ApiKeys, Authority
 from llmjobs_api.settings import AuthMode, GatewaySettings
-from llmjobs_core.store import JobStore, ShardReader, build_async_client
+from llmjobs_core.store import JobStore, ShardReader, build_feed_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ def build_ports(settings: GatewaySettings) -> Ports:
     """Return the real ones."""
 
     def open_reader() -> tuple[ShardReader, Callable[[], Awaitable[None]]]:
-        client = build_async_client(settings.store, blocking=True)
+        client = build_feed_client(settings.store)
         return ShardReader(client, prefix=settings.prefix), client.aclose
 
     async def open_authority() -> Authority:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llmjobs_api.framing import KEEP_ALIVE, build_retry
+from llmjobs_api.framing import GONE, KEEP_ALIVE, build_retry
 from llmjobs_api.problems import Problem
 from llmjobs_api.watch import Batch, End
 
@@ -70,6 +70,8 @@ def _encode(batch: Batch) -> bytes:
         return b"".join([event.sse for event in batch.events])
     if batch.end is End.CLOSED:
         return build_retry(RECONNECT_MS)
+    if batch.end is End.GONE:
+        return GONE
     return b"" if batch.end else KEEP_ALIVE
 
 

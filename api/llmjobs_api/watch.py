@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from llmjobs_api.framing import SharedEvent, parse_event_id
 from llmjobs_api.hub import Hub, Watcher
 from llmjobs_core.errors import JobNotFound, StoreUnavailable
-from llmjobs_core.events import JobEvent
+from llmjobs_core.events import EventType, JobEvent
 from llmjobs_core.jobs import JobRecord
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class End(Enum):
     CLOSED = auto()
     """The client went, or this process shuts down; connecting again goes on."""
     GONE = auto()
-    """The job was removed."""
+    """The job is not there any more: removed, or its store was emptied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,10 @@ async def follow_job(
 ) -> AsyncIterator[Batch]:
     """Yield the job's events after the id *after*, live, until one batch says the end.
 
-    An empty batch comes after *idle_s* of silence. *record* was read before *watcher* was
-    registered; the watcher is used by nobody else. While the store is away this waits for it and
-    raises nothing of it.
+    An empty batch comes after *idle_s* of silence, and then the store is asked whether the job is
+    still there. *record* was read before *watcher* was registered; the watcher is used by nobody
+    else. While the store is away this waits for it and raises nothing of it. Where an emptied store
+    was given the same job again, a ``reset`` event voids what was told of the one before.
     """
     follower = _Follower(store, watcher, record, after, idle_s)
     while True:
@@ -76,6 +77,7 @@ class _Follower:
     """Where one watcher is in a job's events, and how it gets on."""
 
     __slots__ = (
+        "_created_ms",
         "_idle_s",
         "_job_id",
         "_last",
@@ -96,6 +98,9 @@ class _Follower:
         self._record: JobRecord | None = record
         self._last = after
         self._order = parse_event_id(after) if after else (0, 0)
+        # An id from before this job was made is of one before it with the same name.
+        is_anew = after and self._order[0] < record.created_ms
+        self._created_ms = 0 if is_anew else record.created_ms
         self._idle_s = idle_s
         self._silent_s = 0.0
         self._replaying = True
@@ -110,13 +115,20 @@ class _Follower:
         if self._replaying:
             return await self._replay()
         if not await self._watcher.wait(self._idle_s):
+            self._replaying = True
             return Batch([])
-        return self._pass_on(self._watcher.take())
+        events = self._watcher.take()
+        if any(one.event.type is EventType.STATE for one in events):
+            return await self._replay()  # rare, and how a job of the same name would begin
+        return self._pass_on(events)
 
     async def _replay(self) -> Batch | None:
         try:
             # Read before the events: if it says that the job has ended, so do they.
             record = self._record or await self._store.fetch(self._job_id)
+            if record.created_ms != self._created_ms:
+                self._record = record
+                return self._begin_anew(record)
             page = await self._store.fetch_events(self._job_id, after=self._last, limit=REPLAY_PAGE)
         except JobNotFound:
             return Batch([], End.GONE)
@@ -131,6 +143,13 @@ class _Follower:
         if record.state.is_terminal:
             return Batch(batch.events if batch else [], End.DONE)
         return batch
+
+    def _begin_anew(self, record: JobRecord) -> Batch | None:
+        was_told = self._order > (0, 0)
+        self._created_ms = record.created_ms
+        reset = SharedEvent(JobEvent(f"{record.created_ms - 1}-0", EventType.RESET, {}))
+        self._last, self._order = reset.event.id, reset.order
+        return Batch([reset]) if was_told else None
 
     async def _pause(self) -> Batch | None:
         """Let the store come back; says something in time to keep the connection alive."""

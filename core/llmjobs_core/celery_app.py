@@ -16,13 +16,25 @@ ID_PLACEHOLDER = "@llmjobs-id@"
 TAG_PLACEHOLDER = "@llmjobs-tag@"
 QUEUE_PLACEHOLDER = "@llmjobs-queue@"
 
+BRPOP_TIMEOUT_S = 1
+"""How long kombu lets the server wait for a message (its ``Transport.brpop_timeout``)."""
+HEALTH_S = 3
+"""kombu looks so often for a fetch whose answer is overdue by as much, and drops its connection."""
+SOCKET_TIMEOUT_S = 4.0
+"""Of kombu's other calls, which block the consumer's thread: events, and connecting."""
+
 
 def build_celery_app(redis_url: str) -> Celery:
     """Return a configured app for *redis_url*; nothing connects before it is used.
 
-    Messages are acknowledged when they arrive: the lease recovers lost work, and an unacknowledged
-    message would only be delivered again after Redis' visibility timeout. The worker fetches a
-    message only when a thread is free, so that none is stranded behind a long job.
+    Messages are never acknowledged: they are hints, and the lease recovers lost work. So kombu's
+    bookkeeping of unacknowledged messages is off: it costs two round trips a message, and its
+    writes are refused by a full Redis. The worker fetches a message only when a thread is free, so
+    that none is stranded behind a long job.
+
+    A reply that is an error (a demoted server is read-only, a full one refuses writes) restarts the
+    consumer on a new connection; without that setting it would end the worker. A half-open
+    connection is noticed within BRPOP_TIMEOUT_S + 2 * HEALTH_S.
     """
     app = Celery("llmjobs", broker=redis_url, set_as_current=False)
     app.conf.update(
@@ -40,13 +52,13 @@ def build_celery_app(redis_url: str) -> Celery:
         worker_proc_alive_timeout=30,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
         broker_transport_options={
-            "visibility_timeout": 3600,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "unacked_mutex_expire": 10,
+            "ack_emulation": False,
+            "socket_timeout": SOCKET_TIMEOUT_S,
+            "socket_connect_timeout": SOCKET_TIMEOUT_S,
             "socket_keepalive": True,
-            "health_check_interval": 10,
+            "health_check_interval": HEALTH_S,
         },
     )
     return app

@@ -45,6 +45,7 @@ class Valkey:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
+            "repl-diskless-sync-delay": "0",
             "save": "",
             "daemonize": "no",
         }
@@ -55,12 +56,39 @@ class Valkey:
         await self._process.start()
         await self._wait_until_ready()
 
+    async def follow(self, primary: "Valkey") -> None:
+        """Become a replica of *primary* and return when it has everything.
+
+        Raises ProcessFailedError.
+        """
+        client = self._build_client()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        try:
+            await client.replicaof("127.0.0.1", str(primary.port))
+            while (await client.info("replication")).get("master_link_status") != "up":
+                if time.monotonic() > deadline:
+                    raise ProcessFailedError("Valkey does not replicate", self._log)
+                await asyncio.sleep(0.05)
+        finally:
+            await client.aclose()
+
+    async def promote(self) -> None:
+        """Stop following: be a primary."""
+        client = self._build_client()
+        try:
+            await client.replicaof("NO", "ONE")
+        finally:
+            await client.aclose()
+
+    def _build_client(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(
+            self.url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+        )
+
     async def _wait_until_ready(self) -> None:
         process = self._process
         deadline = time.monotonic() + START_TIMEOUT_S
-        client = redis.asyncio.Redis.from_url(
-            self.url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
-        )
+        client = self._build_client()
         try:
             while process is not None:
                 try:

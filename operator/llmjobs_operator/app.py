@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from llmjobs_core.names import PoolKey
-from llmjobs_core.store import ChangeReader, JobStore, StoreOptions, build_async_client
+from llmjobs_core.store import ChangeReader, JobStore, StoreOptions, build_feed_client
 from llmjobs_core.tasks import end_tasks
 from llmjobs_operator.cluster import Cluster
 from llmjobs_operator.handlers import build_registry
@@ -46,7 +46,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
     """Run until *stop* is set. Raises ClusterRefused where Kubernetes can't be reached at all."""
     options = StoreOptions(settings.redis_url.get_secret_value(), prefix=settings.prefix)
     store = JobStore.connect(options)
-    follower = build_async_client(options, blocking=True)
+    follower = build_feed_client(options)
     cluster = await Cluster.connect()
     metrics = OperatorMetrics(CollectorRegistry())
     view, work = ClusterView(), Worklist()

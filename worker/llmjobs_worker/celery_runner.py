@@ -16,6 +16,8 @@ from celery.app.trace import setup_worker_optimizations
 from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
+from kombu import Queue
+from kombu.exceptions import OperationalError
 
 from llmjobs_core.celery_app import build_celery_app
 from llmjobs_core.names import TASK_NAME, ChunkRef
@@ -48,7 +50,7 @@ class CeleryRunner:
         self._fetch_started = fetch_started
         self._hub: Any = None
         self._exit_code: int | None = None
-        app = _build_app(redis_url, run_chunk)
+        app = _build_app(redis_url, queue, run_chunk)
         app.steps["consumer"].add(self._build_step())
         hostname = f"{queue}@{name}"
         setup_worker_optimizations(app, hostname)
@@ -95,9 +97,19 @@ class CeleryRunner:
 
             def start(self, c: Any) -> None:
                 runner._hub = c.hub
-                qos = c.task_consumer.channel.qos
+                channel = c.task_consumer.channel
+                # What was fetched and not begun when a connection broke is sent again by the store.
+                channel.do_restore = False
+                qos = channel.qos
                 may_consume = qos.can_consume
-                qos.can_consume = lambda: runner._has_room() and may_consume()
+
+                def can_consume() -> bool:
+                    # A fetch that is on its way may bring a message after the room is gone: it is
+                    # read all the same, and handed on, instead of waiting unread for room here.
+                    is_fetching = bool(channel._in_poll)  # noqa: SLF001 - kombu has no other word for it
+                    return is_fetching or (runner._has_room() and may_consume())
+
+                qos.can_consume = can_consume
 
             def stop(self, c: Any) -> None:
                 """Nothing to undo: the channel goes with its connection."""
@@ -113,16 +125,23 @@ def _build_consumer_class(ask_store: Callable[[], Callable[[], bool]]) -> type[C
     class PromptConsumer(Consumer):  # type: ignore[misc]
         """Celery's consumer, which is back as soon as Redis is.
 
-        Celery waits longer after each failed attempt, up to 30 s; so it is let try only when the
+        Celery waits longer after each failed attempt, up to 30 s; so it tries once whenever the
         beats, which are made all the time, have seen that Redis answers.
         """
 
         def ensure_connected(self, conn: Any) -> Any:
-            has_answered = ask_store()
-            while not has_answered():
-                state.maybe_shutdown()
-                time.sleep(_RECONNECT_POLL_S)
-            return super().ensure_connected(conn)
+            while True:
+                has_answered = ask_store()
+                while not has_answered():
+                    state.maybe_shutdown()
+                    time.sleep(_RECONNECT_POLL_S)
+                try:
+                    conn.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+                except OperationalError as error:
+                    _log.warning("consumer_not_connected", error=str(error))
+                else:
+                    self.first_connection_attempt = False
+                    return conn
 
     return PromptConsumer
 
@@ -139,9 +158,12 @@ def _build_pool_class(on_ended: Callable[[], None]) -> type[TaskPool]:
     return WakingPool
 
 
-def _build_app(redis_url: str, run_chunk: Callable[[ChunkRef], None]) -> Celery:
+def _build_app(redis_url: str, queue: str, run_chunk: Callable[[ChunkRef], None]) -> Celery:
     app = build_celery_app(redis_url)
     app.conf.update(
+        # Not declared: the store pushes onto the queue itself, so nothing looks up its bindings,
+        # and a worker that wrote one could not connect to a full Redis.
+        task_queues=[Queue(queue, no_declare=True)],
         worker_enable_remote_control=False,
         worker_enable_prefetch_count_reduction=False,  # there is no prefetch to reduce
         worker_redirect_stdouts=False,

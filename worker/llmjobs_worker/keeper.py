@@ -12,14 +12,15 @@ import structlog
 
 from llmjobs_core.errors import LLMJobsError
 from llmjobs_core.names import PoolKey
-from llmjobs_core.store import LeaseStore
+from llmjobs_core.store import LeaseStore, WakeReader
 from llmjobs_core.store.leases import LEASE_S, REAP_S
 from llmjobs_worker.held import HeldUnits, Loss, build_losses, find_lapsed, note_renewed
 from llmjobs_worker.intake import Intake
 from llmjobs_worker.metrics import WorkerMetrics
 
 BEAT_S = 0.75
-"""A cancelled request learns of it by the beat at the latest: in a second, round trip included."""
+"""A cancelled request learns of it by the beat at the latest: in a second, round trip included.
+Mostly the store wakes this worker, and it beats at once."""
 FENCE_S = 2 * LEASE_S
 """Requests that could not be renewed for so long are aborted here. One lease would be enough to be
 safe from waste; the second bridges a restart of Redis, after which the store spares living leases.
@@ -27,6 +28,8 @@ That no late result counts is the fence's work."""
 STUCK_S = 30.0
 """A loop that did not turn for so long does not keep its leases."""
 _FAILED_BEAT_S = 0.25
+_WAKE_S = 1.0
+"""How long the wake thread waits before it looks whether to stop."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +42,7 @@ class Keeper:
         *,
         beats: LeaseStore,
         reaps: LeaseStore,
+        wakes: WakeReader,
         worker: str,
         pool: PoolKey,
         intake: Intake,
@@ -47,9 +51,13 @@ class Keeper:
         fetch_loop_age_s: Callable[[], float],
         on_losses: Callable[[Sequence[Loss]], None],
     ) -> None:
-        """*beats* and *reaps* have connections of their own; *on_losses* must be thread-safe."""
+        """*beats*, *reaps* and *wakes* have connections of their own.
+
+        *on_losses* must be thread-safe.
+        """
         self._beats = beats
         self._reaps = reaps
+        self._wakes = wakes
         self._worker = worker
         self._pool = pool
         self._intake = intake
@@ -65,15 +73,16 @@ class Keeper:
         self._threads = [
             threading.Thread(target=self._run_beats, name="lease-beat", daemon=True),
             threading.Thread(target=self._run_reaps, name="lease-reap", daemon=True),
+            threading.Thread(target=self._run_wakes, name="lease-wake", daemon=True),
         ]
 
     def start(self) -> None:
-        """Start both threads."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stop both threads; the worker takes its leave of the store with a last beat."""
+        """Stop the threads; the worker takes its leave of the store with a last beat."""
         self._stop.set()
         self._beat_now.set()
         for thread in self._threads:
@@ -130,3 +139,13 @@ class Keeper:
                 continue  # the beats say that the store is away
             if report.recovered or report.poisoned:
                 _log.info("leases_reaped", recovered=report.recovered, poisoned=report.poisoned)
+
+    def _run_wakes(self) -> None:
+        while not self._stop.is_set():
+            try:
+                is_told = self._wakes.wait(_WAKE_S)
+            except LLMJobsError:
+                self._stop.wait(_FAILED_BEAT_S)
+                continue
+            if is_told:
+                self._beat_now.set()

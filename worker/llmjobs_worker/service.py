@@ -10,7 +10,13 @@ from prometheus_client import CollectorRegistry
 
 from llmjobs_core.celery_app import build_celery_app, build_message_template
 from llmjobs_core.names import ChunkRef
-from llmjobs_core.store import JobStore, LeaseStore, StoreOptions, build_sync_client
+from llmjobs_core.store import (
+    JobStore,
+    LeaseStore,
+    StoreOptions,
+    WakeReader,
+    build_sync_client,
+)
 from llmjobs_worker.drain import drain
 from llmjobs_worker.engine_client import EngineClient, EngineTimeouts
 from llmjobs_worker.health import EngineMonitor
@@ -29,8 +35,9 @@ from llmjobs_worker.slots import Slots
 
 _DEAD_S = 60.0
 """A loop or lease thread that did not turn for so long will not again."""
-_LEASE_TIMEOUT_S = 1.5
-"""Of one beat or reap: several fit into a lease."""
+_LEASE_TIMEOUT_S = 2.5
+"""Of one beat or reap: when one is lost in a half-open connection, the next is still in time for
+the lease; and a store that is a second away each way can be lived with."""
 _STOP_TIMEOUT_S = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -174,6 +181,7 @@ class WorkerService:
         return Keeper(
             beats=build_leases(),
             reaps=build_leases(),
+            wakes=WakeReader(options, self.worker_id),
             worker=self.worker_id,
             pool=self._settings.pool_key,
             intake=self.intake,

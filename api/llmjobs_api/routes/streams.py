@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from llmjobs_api.context import get_caller, get_gateway
 from llmjobs_api.docs import problems, text_answer
-from llmjobs_api.framing import encode_message, parse_event_id
+from llmjobs_api.framing import GONE_MESSAGE, encode_message, parse_event_id
 from llmjobs_api.hub import Watcher
 from llmjobs_api.identity import Verb
 from llmjobs_api.problems import Problem, build_response, from_store_error
@@ -29,7 +29,8 @@ After = Annotated[
 STREAM_RESPONSES = {
     200: text_answer(
         "Events `state`, `delta` (text), `reset` (all text so far is void), `line` (of a batch) "
-        "and last `done`; the data of each is JSON.",
+        "and last `done`; the data of each is JSON. `gone`, without an id, ends the stream of a "
+        "job that is not there any more.",
         "text/event-stream",
     ),
     204: {"description": "The job has ended and there is nothing after that id: stop asking."},
@@ -123,7 +124,10 @@ async def _relay(socket: WebSocket, watcher: Watcher, record: JobRecord, start: 
                 return
             if batch.end is End.CLOSED:
                 await socket.close(CLOSE_GOING_AWAY, "connect again and go on after the last id")
-            elif batch.end is not None:
+                return
+            if batch.end is End.GONE:
+                await socket.send_text(GONE_MESSAGE)
+            if batch.end is not None:
                 await socket.close(CLOSE_NORMAL)
     except WebSocketDisconnect:
         return

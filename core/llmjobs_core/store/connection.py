@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -50,11 +51,14 @@ class StoreOptions:
     max_connections: int = 64
 
 
-def build_async_client(options: StoreOptions, *, blocking: bool = False) -> redis.asyncio.Redis:
-    """Return a client; with *blocking*, one for reads that wait on the server."""
+def build_async_client(options: StoreOptions, *, block_s: float = 0.0) -> redis.asyncio.Redis:
+    """Return a client; its reads may wait *block_s* at the server on top of an ordinary answer.
+
+    So a half-open connection is noticed after *block_s* and the timeout of *options* at the latest.
+    """
     return redis.asyncio.Redis.from_url(
         options.url,
-        socket_timeout=None if blocking else options.timeout_s,
+        socket_timeout=options.timeout_s + block_s,
         socket_connect_timeout=options.timeout_s,
         socket_keepalive=True,
         retry=AsyncRetry(NoBackoff(), 0),
@@ -64,8 +68,11 @@ def build_async_client(options: StoreOptions, *, blocking: bool = False) -> redi
     )
 
 
-def build_sync_client(options: StoreOptions) -> redis.Redis:
-    """Return a client for a thread of its own."""
+def build_sync_client(options: StoreOptions, *, health_s: float = 0.0) -> redis.Redis:
+    """Return a client for a thread of its own.
+
+    With *health_s*, a connection that was silent for so long is tried with a ping first.
+    """
     return redis.Redis.from_url(
         options.url,
         socket_timeout=options.timeout_s,
@@ -74,6 +81,7 @@ def build_sync_client(options: StoreOptions) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         retry_on_timeout=False,
         max_connections=options.max_connections,
+        health_check_interval=health_s,
         decode_responses=False,
     )
 
@@ -86,6 +94,19 @@ _REFUSALS: dict[str, type[LLMJobsError]] = {
 }
 
 
+_NOT_NOW = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ClusterDownError,
+    ReadOnlyError,
+)
+"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown."""
+_NOT_NOW_WORDS = frozenset({"UNBLOCKED", "NOREPLICAS", "BUSY", "TRYAGAIN"})
+"""The same, as replies that redis-py has no type for: a blocked call at a server that was demoted,
+too few replicas (``min-replicas-to-write``), a long script, a cluster that moves slots."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn what redis-py raises into the store's errors, with the cause chained."""
@@ -93,7 +114,7 @@ def translated_errors() -> Iterator[None]:
         yield
     except OutOfMemoryError as error:
         raise StoreFull("Redis has no memory left for new jobs") from error
-    except (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError) as error:
+    except _NOT_NOW as error:
         raise StoreUnavailable(f"Redis can't be reached: {type(error).__name__}") from error
     except ResponseError as error:
         word, _, rest = str(error).partition(" ")
@@ -101,5 +122,7 @@ def translated_errors() -> Iterator[None]:
         if refusal is None:
             if word in {"OOM", "MISCONF"}:
                 raise StoreFull("Redis refuses writes") from error
+            if word in _NOT_NOW_WORDS:
+                raise StoreUnavailable(f"Redis can't do it now: {word}") from error
             raise
         raise refusal(rest) from error

@@ -84,6 +84,11 @@ def worker_running(prefix: str) -> str:
     return f"{prefix}wrun"
 
 
+def wake(prefix: str, worker: str) -> str:
+    """Channel (not a key): says that the worker runs something it must stop."""
+    return f"{prefix}wake:{worker}"
+
+
 def all_counters(prefix: str) -> list[str]:
     """Hashes that hold the counters behind the metrics, in the order parse_counters expects."""
     names = ("depth", "outcomes", "submitted", "retries", "tokens", "requests", "hist")

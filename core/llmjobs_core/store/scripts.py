@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from llmjobs_core.store.connection import translated_errors
 
@@ -50,7 +50,7 @@ class ScriptName(StrEnum):
 
 _LIBRARY = (
     "base", "jobs", "pools", "events", "backlog", "chunks", "units", "losses", "ending", "progress",
-    "workers",
+    "workers", "clock",
 )  # fmt: skip
 """Files of ``lua/lib`` in order: each uses only what stands before it."""
 
@@ -84,6 +84,10 @@ async def run_script(client: redis.asyncio.Redis, name: ScriptName, args: Sequen
             return await client.evalsha(script.sha, 0, *args)
         except NoScriptError:
             return await client.eval(script.text, 0, *args)
+        except ReadOnlyError:
+            # This server is no primary any more: its address may lead to the new one by now.
+            await client.connection_pool.disconnect(inuse_connections=False)
+            raise
 
 
 def run_script_sync(client: redis.Redis, name: ScriptName, args: Sequence[Arg]) -> Any:
@@ -94,3 +98,6 @@ def run_script_sync(client: redis.Redis, name: ScriptName, args: Sequence[Arg]) 
             return client.evalsha(script.sha, 0, *args)
         except NoScriptError:
             return client.eval(script.text, 0, *args)
+        except ReadOnlyError:
+            client.connection_pool.disconnect(inuse_connections=False)
+            raise

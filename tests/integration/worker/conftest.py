@@ -7,9 +7,19 @@ import pytest
 
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, StoreOptions
+from llmjobs_dev.valkey import Valkey
 from llmjobs_testing.engine import ScriptedEngine
 from llmjobs_testing.worker_jobs import POOL
 from llmjobs_testing.worker_process import WorkerProcess
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
+    """A Valkey of the test's own, to be killed; its module makes it the one of ``valkey_url``."""
+    valkey = Valkey(tmp_path / "valkey", tmp_path / "valkey.log")
+    await valkey.start()
+    yield valkey
+    await valkey.stop()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ async def test_a_cancel_closes_the_engines_request(
         await eventually(lambda: engine.open_streams == 0, what="the request closed")
         (aborted,) = engine.aborted
         took_s = (aborted.closed_s or 0) - cancelled_s
-        assert took_s < 1.5, f"{took_s:.2f} s"  # 1 s is the aim; the machine may be busy
+        assert took_s < 1.0, f"{took_s:.2f} s"
         await worker.wait_logged("request_aborted")
     assert (await store.fetch(job_id)).state is JobState.CANCELLED
 

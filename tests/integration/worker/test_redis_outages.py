@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -27,15 +26,6 @@ from llmjobs_testing.worker_jobs import (
 from llmjobs_testing.worker_process import WorkerProcess
 
 MakeWorker = Callable[..., WorkerProcess]
-
-
-@pytest.fixture
-async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
-    """A Valkey of this test's own, to be killed."""
-    valkey = Valkey(tmp_path / "valkey", tmp_path / "valkey.log")
-    await valkey.start()
-    yield valkey
-    await valkey.stop()
 
 
 @pytest.fixture

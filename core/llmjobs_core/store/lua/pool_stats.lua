@@ -5,7 +5,7 @@ if call('HEXISTS', k, 'acc') == 0 then return refuse('NOPOOL', 'there is no pool
 local p = call('HMGET', k, 'models', 'conc', 'acc', 'reason', 'msg', 'q', 'sent', 'run', 'slots', 'nw',
   'qc', 'rcost', 'runits', 'rts', 'rfrom', 'active')
 local cost_rate, unit_rate = '', ''
-local age = NOW - num(p[14])
+local age = math.max(0, NOW - num(p[14]))  -- the clock may have gone back
 if p[14] and age < 5 * RATE_MS then
   -- A sum that decays with RATE_MS covers less than RATE_MS while it is young.
   local span = RATE_MS / 1000 * (1 - math.exp(-math.max(1000, NOW - num(p[15])) / RATE_MS))

@@ -2,7 +2,11 @@
 -- Every worker, gateway and operator may call this; a pass just made by another is enough.
 local limit = num(ARGV[3])
 local last = num(call('GET', P .. 'reaped'))
-if NOW - last < 250 then return { 0, 0, 0, 0, 0, 0, 1 } end
+if last - NOW > 1000 then
+  follow_clock_back()
+elseif NOW - last < 250 then
+  return { 0, 0, 0, 0, 0, 0, 1 }
+end
 call('SET', P .. 'reaped', NOW)
 -- Nobody could reap for a while, so nobody could renew either (Redis was away): give the living
 -- time to renew before their leases count as lost.

@@ -1,5 +1,18 @@
 -- Taking a whole job out: withdrawn, ended from outside, removed.
 
+-- Lets the workers beat at once that run these units, so that they learn of it and stop them. Only a
+-- hint, which may be lost: the next beat tells them all the same.
+local function wake_workers(refs)
+  local told = {}
+  for _, ref in ipairs(refs) do
+    local owner = call('HGET', (unit_key(ref)), 'uown')
+    if owner and not told[owner] then
+      told[owner] = true
+      call('PUBLISH', P .. 'wake:' .. owner, '')
+    end
+  end
+end
+
 -- Takes the job out of everything it waits or runs in. With *keep*, running units keep their
 -- checkpoints and can be queued again; else nothing of them stays.
 local function withdraw(j, keep)
@@ -12,11 +25,18 @@ local function withdraw(j, keep)
   j.resv, j.cmin = 0, j.cseq
   call('HSET', j.key, 'resv', 0, 'cmin', j.cseq)
   if j.single then
-    if j.nrun > 0 then stop_unit(j, j.id) end
+    if j.nrun > 0 then
+      wake_workers({ j.id })
+      stop_unit(j, j.id)
+    end
     if not keep then forget_unit(j, j.id) end
   else
-    for _, line in ipairs(call('SMEMBERS', key('runs', j.id))) do
-      stop_unit(j, j.id .. ':' .. line)
+    local running = {}
+    for i, line in ipairs(call('SMEMBERS', key('runs', j.id))) do running[i] = j.id .. ':' .. line end
+    wake_workers(running)
+    for _, ref in ipairs(running) do
+      local _, line = split_ref(ref)
+      stop_unit(j, ref)
       call('ZADD', key('redo', j.id), NOW, line)
     end
     if not keep then

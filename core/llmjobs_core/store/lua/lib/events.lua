@@ -8,7 +8,8 @@ end
 
 local function tell_owner(j, every_ms)
   if j.owner == '' then return end
-  if every_ms and NOW - j.changed < every_ms then return end
+  local since = NOW - j.changed
+  if every_ms and since >= 0 and since < every_ms then return end
   j.changed = NOW
   call('HSET', j.key, 'changed', NOW)
   call('XADD', P .. 'changes', 'MAXLEN', '~', 100000, '*', 'j', j.id, 'o', j.owner, 'ns', j.ns,

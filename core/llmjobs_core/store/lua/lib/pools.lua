@@ -30,7 +30,7 @@ end
 local function rate_add(pool, cost)
   local k = key('pool', pool)
   local r = call('HMGET', k, 'rcost', 'runits', 'rts', 'rfrom')
-  local age = NOW - num(r[3])
+  local age = math.max(0, NOW - num(r[3]))  -- the clock may have gone back
   local decay = math.exp(-age / RATE_MS)
   local from = r[4]
   if not from or age > 5 * RATE_MS then from, decay = NOW, 0 end
