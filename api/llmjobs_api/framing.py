@@ -59,6 +59,12 @@ def parse_event_id(text: str) -> tuple[int, int]:
     return int(ms), int(sequence)
 
 
+def build_id_before(order: tuple[int, int]) -> str:
+    """Return the greatest id that sorts before *order*; a sequence is a 64-bit number."""
+    ms, sequence = order
+    return f"{ms}-{sequence - 1}" if sequence else f"{max(0, ms - 1)}-{2**64 - 1 if ms else 0}"
+
+
 class SharedEvent:
     """An event with its place in the job's order, and its frame once somebody needed it."""
 

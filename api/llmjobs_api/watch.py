@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeVar
 
-from llmjobs_api.framing import SharedEvent, parse_event_id
+from llmjobs_api.framing import SharedEvent, build_id_before, parse_event_id
 from llmjobs_api.hub import Hub, Watcher
 from llmjobs_core.errors import JobNotFound, StoreUnavailable
 from llmjobs_core.events import EventType, JobEvent
@@ -22,6 +22,8 @@ T = TypeVar("T")
 REPLAY_PAGE = 200
 """Events read at once, so that a slow client's replay stays small (arbitrary)."""
 RETRY_S = 0.5
+RESET_ID = "0-1"
+"""Of a reset that is in no stream: who goes on after it is told everything."""
 
 
 class End(Enum):
@@ -61,8 +63,8 @@ async def follow_job(
 
     An empty batch comes after *idle_s* of silence, and then the store is asked whether the job is
     still there. *record* was read before *watcher* was registered; the watcher is used by nobody
-    else. While the store is away this waits for it and raises nothing of it. Where an emptied store
-    was given the same job again, a ``reset`` event voids what was told of the one before.
+    else. While the store is away this waits for it and raises nothing of it. Where the store lost
+    what was told (emptied, or a server that lost its last second), a ``reset`` event voids it.
     """
     follower = _Follower(store, watcher, record, after, idle_s)
     while True:
@@ -77,7 +79,6 @@ class _Follower:
     """Where one watcher is in a job's events, and how it gets on."""
 
     __slots__ = (
-        "_created_ms",
         "_idle_s",
         "_job_id",
         "_last",
@@ -98,9 +99,6 @@ class _Follower:
         self._record: JobRecord | None = record
         self._last = after
         self._order = parse_event_id(after) if after else (0, 0)
-        # An id from before this job was made is of one before it with the same name.
-        is_anew = after and self._order[0] < record.created_ms
-        self._created_ms = 0 if is_anew else record.created_ms
         self._idle_s = idle_s
         self._silent_s = 0.0
         self._replaying = True
@@ -119,23 +117,25 @@ class _Follower:
             return Batch([])
         events = self._watcher.take()
         if any(one.event.type is EventType.STATE for one in events):
-            return await self._replay()  # rare, and how a job of the same name would begin
+            # Rare, and how a job that was given again to an emptied store begins: look at it.
+            self._replaying = True
+            return None
         return self._pass_on(events)
 
     async def _replay(self) -> Batch | None:
         try:
             # Read before the events: if it says that the job has ended, so do they.
             record = self._record or await self._store.fetch(self._job_id)
-            if record.created_ms != self._created_ms:
-                self._record = record
-                return self._begin_anew(record)
-            page = await self._store.fetch_events(self._job_id, after=self._last, limit=REPLAY_PAGE)
+            after = build_id_before(self._order) if self._last else ""
+            page = await self._store.fetch_events(self._job_id, after=after, limit=REPLAY_PAGE)
         except JobNotFound:
             return Batch([], End.GONE)
         except StoreUnavailable:
             return await self._pause()
         self._silent_s = 0.0
         self._record = record
+        if self._last and not (page and page[0].id == self._last):
+            return self._begin_anew()
         if len(page) == REPLAY_PAGE:
             return self._pass_on([SharedEvent(event) for event in page])
         self._replaying, self._record = False, None
@@ -144,12 +144,14 @@ class _Follower:
             return Batch(batch.events if batch else [], End.DONE)
         return batch
 
-    def _begin_anew(self, record: JobRecord) -> Batch | None:
-        was_told = self._order > (0, 0)
-        self._created_ms = record.created_ms
-        reset = SharedEvent(JobEvent(f"{record.created_ms - 1}-0", EventType.RESET, {}))
-        self._last, self._order = reset.event.id, reset.order
-        return Batch([reset]) if was_told else None
+    def _begin_anew(self) -> Batch:
+        """What was told last is not there any more: the store lost it, so all that is there counts.
+
+        An emptied store may have been given the job again, or a server lost its last second.
+        """
+        reset = SharedEvent(JobEvent(RESET_ID, EventType.RESET, {}))
+        self._last, self._order = "", reset.order
+        return Batch([reset])
 
     async def _pause(self) -> Batch | None:
         """Let the store come back; says something in time to keep the connection alive."""

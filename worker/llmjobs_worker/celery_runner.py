@@ -16,7 +16,7 @@ from celery.app.trace import setup_worker_optimizations
 from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from llmjobs_core.celery_app import build_celery_app
@@ -163,7 +163,7 @@ def _build_app(redis_url: str, queue: str, run_chunk: Callable[[ChunkRef], None]
     app.conf.update(
         # Not declared: the store pushes onto the queue itself, so nothing looks up its bindings,
         # and a worker that wrote one could not connect to a full Redis.
-        task_queues=[Queue(queue, no_declare=True)],
+        task_queues=[Queue(queue, no_declare=True)],  # type: ignore[no-untyped-call]
         worker_enable_remote_control=False,
         worker_enable_prefetch_count_reduction=False,  # there is no prefetch to reduce
         worker_redirect_stdouts=False,

@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError
 
 from llmjobs_core.store.connection import translated_errors
@@ -54,6 +55,10 @@ _LIBRARY = (
 )  # fmt: skip
 """Files of ``lua/lib`` in order: each uses only what stands before it."""
 
+_LEFT = (ReadOnlyError, RedisConnectionError)
+"""The server is no primary any more, or closed this connection: then the idle ones lead to the same
+place. Without them the next call goes to wherever the address leads by now."""
+
 _MAY_NOT_RUN_WHEN_FULL = {ScriptName.SUBMIT, ScriptName.APPEND}
 
 
@@ -84,8 +89,7 @@ async def run_script(client: redis.asyncio.Redis, name: ScriptName, args: Sequen
             return await client.evalsha(script.sha, 0, *args)
         except NoScriptError:
             return await client.eval(script.text, 0, *args)
-        except ReadOnlyError:
-            # This server is no primary any more: its address may lead to the new one by now.
+        except _LEFT:
             await client.connection_pool.disconnect(inuse_connections=False)
             raise
 
@@ -98,6 +102,6 @@ def run_script_sync(client: redis.Redis, name: ScriptName, args: Sequence[Arg]) 
             return client.evalsha(script.sha, 0, *args)
         except NoScriptError:
             return client.eval(script.text, 0, *args)
-        except ReadOnlyError:
+        except _LEFT:
             client.connection_pool.disconnect(inuse_connections=False)
             raise

@@ -1,31 +1,15 @@
 """The exporter over a real Valkey."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmjobs_api.exporter.app import build_app
 from llmjobs_core.jobs import NewJob
 from llmjobs_core.names import PoolKey, build_job_id
-from llmjobs_core.store import JobStore, StoreOptions
 from llmjobs_testing.driver import Driver
+from llmjobs_testing.exporters import run_exporter
 
 POOL = PoolKey("team-a", "small")
-
-
-@asynccontextmanager
-async def run_exporter(url: str) -> AsyncIterator[aiohttp.ClientSession]:
-    store = JobStore.connect(StoreOptions(url))
-    async with (
-        TestServer(build_app(store, scrape_timeout_s=5)) as server,
-        aiohttp.ClientSession(str(server.make_url("/"))) as http,
-    ):
-        yield http
-    await store.close()
 
 
 async def scrape(

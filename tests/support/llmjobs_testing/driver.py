@@ -9,7 +9,7 @@ import redis
 import redis.asyncio
 
 from llmjobs_core.celery_app import build_celery_app, build_message_template
-from llmjobs_core.jobs import Claim, JobError, ProgressUpdate, Usage
+from llmjobs_core.jobs import Claim, JobError, JobRecord, NewJob, ProgressUpdate, Usage
 from llmjobs_core.names import ChunkRef, PoolKey
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, LeaseStore, StoreOptions, build_sync_client
@@ -83,6 +83,17 @@ class Driver:
     def forget_sent(self, claim: Claim) -> None:
         """The text of *claim* was voided: it begins anew."""
         self._sent[str(claim.ref)] = 0
+
+    async def submit_again(self, record: JobRecord) -> None:
+        """Submit a job of the same id, as the operator does for an LLMJob that the store lost."""
+        body = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+        await self.store.submit(
+            NewJob(id=record.id, pool=record.pool, model=record.model, body=body)
+        )
+
+    def forget(self, claim: Claim) -> None:
+        """Begin *claim* anew, whatever was said for it before."""
+        self._sent.pop(str(claim.ref), None)
 
     async def complete(self, claim: Claim, text: str = "") -> None:
         """End *claim* well; *text* is the content of its result."""
