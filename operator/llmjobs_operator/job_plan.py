@@ -16,6 +16,7 @@ class Step(StrEnum):
     SUBMIT = "submit"
     SUSPEND = "suspend"
     RESUME = "resume"
+    CANCEL = "cancel"
     RECLASSIFY = "reclassify"
     CANCEL_AND_FORGET = "cancel_and_forget"
     REMOVE_FINALIZER = "remove_finalizer"
@@ -46,6 +47,9 @@ def plan_job(job: LLMJob, record: JobRecord | None, *, finished: bool, now_ms: i
     if record is None:
         if not finished:
             steps.append(Step.SUBMIT)
+        if not finished and job.spec.cancel:
+            # An emptied store: the wish was heard, so the end must be told.
+            steps.append(Step.CANCEL)
         return _with_expiry(job, steps, finished, now_ms)
     steps += _live_steps(job, record)
     if not record.state.is_terminal and record.job_class is not job.spec.job_class:
@@ -54,6 +58,8 @@ def plan_job(job: LLMJob, record: JobRecord | None, *, finished: bool, now_ms: i
 
 
 def _live_steps(job: LLMJob, record: JobRecord) -> list[Step]:
+    if job.spec.cancel:
+        return [] if record.state.is_terminal else [Step.CANCEL]
     if job.spec.suspend and record.state in {JobState.QUEUED, JobState.RUNNING}:
         return [Step.SUSPEND]
     if not job.spec.suspend and record.state is JobState.SUSPENDED:
