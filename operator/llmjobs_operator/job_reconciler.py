@@ -91,7 +91,11 @@ class JobReconciler:
             job = parse_llmjob(body)
             record = await self._find_record(job, status)
             plan = plan_job(
-                job, record, finished=is_true(status, "Finished"), now_ms=self._now_ms()
+                job,
+                record,
+                finished=is_true(status, "Finished"),
+                ended=status.get("completionTime"),
+                now_ms=self._now_ms(),
             )
             record = await self._apply(key, job, record, plan)
         except InvalidResource as error:
