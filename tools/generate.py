@@ -106,6 +106,10 @@ at `/openapi.json`, and a page to try it at `/docs`.
 - Errors are `application/problem+json` (RFC 9457) with an OpenAI-style `error` inside:
   `error.param` names the field, `error.code` the reason.
 - `Idempotency-Key` on `POST /jobs` makes a repeated submission give the same job.
+- `"durable": true` on `POST /jobs` keeps the job as an LLMJob, too (`resource` is its name): what
+  was accepted is run even if the job store loses everything, under the id that was given out. What
+  HTTP clients wish of a job that has an LLMJob is written to the LLMJob's spec. Results are in the
+  job store only.
 - `Prefer: wait=N` on `POST /jobs` answers with the result if it is there within N seconds.
 - Event streams (`/jobs/{job_id}/events`) are server-sent events: `state`, `delta` (text),
   `reset` (all text so far is void), `line` (a batch line ended) and `done`. Connect again with
@@ -175,7 +179,7 @@ def build_files() -> dict[Path, str]:
     found: dict[Path, str] = {}
     found[ROOT / "docs" / "reference" / "http.md"] = render_http(build_http_document())
     chart = ROOT / "charts" / "llmjobs"
-    for role in ("operator", "gateway"):
+    for role in ("operator", "gateway", "gateway-durable"):
         rules = (ROOT / "manifests" / "rbac" / f"{role}.yaml").read_text(encoding="utf-8")
         found[chart / "files" / f"{role}.yaml"] = rules
     for crd in (build_llmjob_crd(), build_pool_crd()):

@@ -44,30 +44,32 @@ def create_app(settings: GatewaySettings, ports: Ports) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[AppState]:
         store = ports.open_store()
-        authority = await ports.open_authority()
-        gateway = Gateway(
-            settings=settings,
-            store=store,
-            hub=Hub(ports.open_reader),
-            authority=authority,
-            pools=PoolDirectory(store),
-            slots=StreamSlots(total=settings.max_streams, per_user=settings.max_streams_per_user),
-            metrics=metrics,
-        )
-        app.state.gateway = gateway
-        tasks_ = [
-            asyncio.create_task(gateway.hub.run(), name="hub"),
-            asyncio.create_task(reap_on(store, settings.reap_interval_s), name="reaper"),
-        ]
-        for task in tasks_:
-            task.add_done_callback(_log_end)
-        try:
-            yield {"gateway": gateway}
-        finally:
-            gateway.hub.begin_drain()
-            await end_tasks(tasks_)
-            await authority.close()
-            await store.close()
+        async with ports.open_access() as access:
+            gateway = Gateway(
+                settings=settings,
+                store=store,
+                hub=Hub(ports.open_reader),
+                authority=access.authority,
+                resources=access.resources,
+                pools=PoolDirectory(store),
+                slots=StreamSlots(
+                    total=settings.max_streams, per_user=settings.max_streams_per_user
+                ),
+                metrics=metrics,
+            )
+            app.state.gateway = gateway
+            tasks_ = [
+                asyncio.create_task(gateway.hub.run(), name="hub"),
+                asyncio.create_task(reap_on(store, settings.reap_interval_s), name="reaper"),
+            ]
+            for task in tasks_:
+                task.add_done_callback(_log_end)
+            try:
+                yield {"gateway": gateway}
+            finally:
+                gateway.hub.begin_drain()
+                await end_tasks(tasks_)
+                await store.close()
 
     app = FastAPI(
         title="llmjobs",

@@ -1,8 +1,8 @@
 """A batch that is streamed in: one job, its lines written to the store as they arrive.
 
 Memory is bounded whatever the batch's size: some lines, and the custom ids seen so far. A bad line
-ends the upload and leaves nothing behind. An upload that broke off goes on by its idempotency
-key: lines that are there already are compared, not trusted.
+ends the upload and leaves nothing behind, and so does a full store. An upload that broke off goes
+on by its idempotency key: lines that are there already are compared, not trusted.
 """
 
 import hashlib
@@ -21,7 +21,8 @@ from llmjobs_api.schemas import JobOptions, Model, explain_error
 from llmjobs_core.errors import StoreFull
 from llmjobs_core.jobs import BatchLine, JobKind, NewJob, Submitted
 from llmjobs_core.requests import InvalidRequest, RequestLimits, parse_batch_line
-from llmjobs_core.states import JobState
+from llmjobs_core.states import JobReason, JobState
+from llmjobs_core.store import JobStore
 
 FLUSH_LINES = 500
 FLUSH_BYTES = 1_048_576
@@ -56,7 +57,7 @@ class _Peek(msgspec.Struct):
     body: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-def _peek_model(data: bytes) -> str:
+def peek_model(data: bytes) -> str:
     """Return the model that a line names; empty when it does not, or is no valid line."""
     try:
         model = msgspec.json.decode(data, type=_Peek).body.get("model")
@@ -65,7 +66,19 @@ def _peek_model(data: bytes) -> str:
     return model if isinstance(model, str) else ""
 
 
-class _LineReader:
+async def begin_batch(store: JobStore, job: NewJob) -> Submitted:
+    """Make a batch's job; one that its key began, and that was given up, gives way to it."""
+    submitted = await store.submit(job)
+    if submitted.created or submitted.state is not JobState.FAILED:
+        return submitted
+    found = await store.fetch(submitted.job_id)
+    if found.reason != JobReason.INPUT_ABANDONED:
+        return submitted
+    await store.remove(found.id)
+    return await store.submit(job)
+
+
+class LineReader:
     """Turns raw lines into validated ones, for one model."""
 
     def __init__(self, model: str, limits: RequestLimits) -> None:
@@ -135,9 +148,11 @@ class _Upload:
             raise _mismatch()
         return self.submitted
 
-    async def drop(self) -> None:
-        """Leave nothing of a job that this upload made."""
-        if not self.submitted.created:
+    async def drop(self, *, resumed: bool) -> None:
+        """Leave nothing of a job that this upload made or, with *resumed*, went on with."""
+        if not self.submitted.created and not (
+            resumed and self.submitted.state is JobState.PENDING
+        ):
             return
         await self._store.cancel(self.submitted.job_id, "its upload was not complete")
         await self._store.remove(self.submitted.job_id)
@@ -170,7 +185,7 @@ class BatchIntake:
         self._namespace = namespace
         self._key = key
         self._number = 0
-        self._reader: _LineReader | None = None
+        self._reader: LineReader | None = None
         self._upload: _Upload | None = None
 
     async def feed(self, raw: bytes) -> None:
@@ -183,11 +198,11 @@ class BatchIntake:
             self._upload, self._reader = await self._open(data)
         await self._upload.add(self._reader.parse(data, self._number))
 
-    async def _open(self, first: bytes) -> tuple[_Upload, _LineReader]:
+    async def _open(self, first: bytes) -> tuple[_Upload, LineReader]:
         gateway, options = self._gateway, self._options
         limits = gateway.settings.limits
         pool, model = await resolve(
-            gateway, self._namespace, options.pool, options.model or _peek_model(first)
+            gateway, self._namespace, options.pool, options.model or peek_model(first)
         )
         line = parse_batch_line(first, self._number, model=model, limits=limits)
         job = build_job(
@@ -201,8 +216,8 @@ class BatchIntake:
             kind=JobKind.BATCH,
             cost=line.cost,
         )
-        submitted = await gateway.store.submit(job)
-        return _Upload(gateway, job, submitted), _LineReader(model, limits)
+        submitted = await begin_batch(gateway.store, job)
+        return _Upload(gateway, job, submitted), LineReader(model, limits)
 
     async def finish(self) -> tuple[NewJob, Submitted, int]:
         """End the batch; returns its job and its number of lines."""
@@ -213,10 +228,10 @@ class BatchIntake:
             self._gateway.metrics.submitted.labels(JobKind.BATCH.value).inc()
         return self._upload.job, submitted, self._upload.total
 
-    async def abandon(self) -> None:
-        """Leave nothing of a batch that this upload began."""
+    async def abandon(self, *, resumed: bool = False) -> None:
+        """Leave nothing of a batch that this upload began or, with *resumed*, went on with."""
         if self._upload is not None:
-            await self._upload.drop()
+            await self._upload.drop(resumed=resumed)
 
     @property
     def is_resumable(self) -> bool:
@@ -251,7 +266,11 @@ async def accept_batch(
     except Problem:
         await intake.abandon()
         raise
-    except (StoreFull, ClientDisconnect):
+    except StoreFull:
+        # A part of a batch in a full store would only keep it full.
+        await intake.abandon(resumed=True)
+        raise
+    except ClientDisconnect:
         if not intake.is_resumable:
             await intake.abandon()
         raise

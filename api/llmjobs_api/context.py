@@ -10,6 +10,7 @@ from llmjobs_api.identity import ALL_NAMESPACES, Authority, Principal, Resource,
 from llmjobs_api.metrics import GatewayMetrics
 from llmjobs_api.pools import PoolDirectory
 from llmjobs_api.problems import Problem, job_not_found
+from llmjobs_api.resources import JobResources
 from llmjobs_api.settings import GatewaySettings
 from llmjobs_api.streams import StreamSlots
 from llmjobs_core.jobs import JobRecord
@@ -28,6 +29,8 @@ class Gateway:
     store: JobStore
     hub: Hub
     authority: Authority
+    resources: JobResources | None
+    """Makes and changes LLMJobs; None where this gateway does not."""
     pools: PoolDirectory
     slots: StreamSlots
     metrics: GatewayMetrics

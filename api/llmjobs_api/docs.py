@@ -24,6 +24,7 @@ _COMPONENTS = [
     schemas.SubmittedJobs,
     schemas.JobView,
     schemas.JobList,
+    schemas.RetryReport,
     schemas.PoolView,
     schemas.PoolList,
     schemas.GenerateRequest,

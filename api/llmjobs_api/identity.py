@@ -61,9 +61,6 @@ class Authority(Protocol):
     ) -> bool:
         """Whether *principal* may do this in *namespace* (``*`` for all); may raise 503."""
 
-    async def close(self) -> None:
-        """Close connections."""
-
 
 def unauthenticated(detail: str) -> Problem:
     """Return the answer to a caller who is not known."""
@@ -106,9 +103,6 @@ class Anonymous:
     ) -> bool:
         """Return True."""
         return True
-
-    async def close(self) -> None:
-        """Do nothing."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,9 +170,6 @@ class ApiKeys:
         if key is None or verb not in key.verbs:
             return False
         return namespace in key.namespaces or ALL_NAMESPACES in key.namespaces
-
-    async def close(self) -> None:
-        """Do nothing."""
 
     def _reread(self) -> None:
         now_s = time.monotonic()

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -11,6 +11,12 @@ from starlette.requests import Request
 
 from llmjobs_api.bodies import read_body, require_json
 from llmjobs_api.context import Gateway
+from llmjobs_api.durable import (
+    check_labels,
+    limit_to_resource,
+    require_resources,
+    submit_durable,
+)
 from llmjobs_api.identity import Principal, Resource, Verb
 from llmjobs_api.problems import Problem, from_store_error, too_large
 from llmjobs_api.schemas import JobOptions, JobRequest, ManyJobs, explain_error
@@ -119,11 +125,25 @@ def build_body(request: JobRequest, limits: RequestLimits, where: str) -> dict[s
     return body
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job to submit, and how."""
+
+    job: NewJob
+    names_pool: bool
+    """Whether the client named the pool; else it is the one that serves the model."""
+    durable: bool
+
+
 async def plan_job(
     gateway: Gateway, principal: Principal, request: JobRequest, *, key: str, where: str = ""
-) -> NewJob:
+) -> PlannedJob:
     """Return the job to submit; raises a problem that names the field, prefixed by *where*."""
     limits = gateway.settings.limits
+    if request.durable:
+        require_resources(gateway, where)
+        check_labels(request.labels, where)
+        limits = limit_to_resource(limits)
     namespace = await gateway.choose_namespace(
         principal, Verb.CREATE, Resource.JOBS, request.namespace
     )
@@ -145,7 +165,7 @@ async def plan_job(
         if shape.model and isinstance(given, msgspec.Raw)
         else msgspec.json.encode({**body, "model": model})
     )
-    return build_job(
+    job = build_job(
         request,
         pool=pool,
         model=model,
@@ -156,6 +176,7 @@ async def plan_job(
         body=data,
         cost=shape.cost,
     )
+    return PlannedJob(job, request.pool is not None, request.durable)
 
 
 def build_job(
@@ -229,13 +250,19 @@ def _unknown(field: str, detail: str, where: str) -> Problem:
     return Problem(422, f"{field}_not_found", f"{param}: {detail}", param=param)
 
 
-async def submit(gateway: Gateway, job: NewJob, *, by_model: bool) -> tuple[NewJob, Submitted]:
-    """Submit *job*; with *by_model*, to the pool that serves its model now if it has moved."""
+async def submit(gateway: Gateway, planned: PlannedJob) -> tuple[NewJob, Submitted]:
+    """Submit a job, and return it as it was submitted.
+
+    One that names no pool goes to the pool that serves its model now, if that has moved.
+    """
+    job = planned.job
+    if planned.durable:
+        return await submit_durable(gateway, job, names_pool=planned.names_pool)
     try:
         submitted = await gateway.store.submit(job)
     except PoolNotFound:
         gateway.pools.forget(job.pool.namespace)
-        if not by_model:
+        if planned.names_pool:
             raise
         pool = await gateway.pools.resolve_model(job.pool.namespace, job.model)
         if pool == job.pool:
@@ -247,16 +274,18 @@ async def submit(gateway: Gateway, job: NewJob, *, by_model: bool) -> tuple[NewJ
     return job, submitted
 
 
-async def submit_all(
-    gateway: Gateway, jobs: list[tuple[NewJob, bool]]
-) -> list[tuple[NewJob, Submitted]]:
+async def submit_all(gateway: Gateway, jobs: list[PlannedJob]) -> list[tuple[NewJob, Submitted]]:
     """Submit several jobs in order; a problem on the way names those that were accepted."""
     done: list[tuple[NewJob, Submitted]] = []
-    for job, by_model in jobs:
+    for planned in jobs:
         try:
-            done.append(await submit(gateway, job, by_model=by_model))
-        except LLMJobsError as error:
-            problem = from_store_error(error)
+            done.append(await submit(gateway, planned))
+        except (LLMJobsError, Problem) as error:
+            problem = error if isinstance(error, Problem) else from_store_error(error)
             problem.jobs = [found.job_id for _, found in done]
+            if done:
+                problem.detail = f"{len(done)} of {len(jobs)} jobs were accepted; then: " + (
+                    problem.detail.removesuffix("; nothing was accepted")
+                )
             raise problem from error
     return done

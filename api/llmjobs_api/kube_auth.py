@@ -1,4 +1,4 @@
-"""Authorisation by the cluster's own rules: the only module of the gateway that talks to it.
+"""Authorisation by the cluster's own rules.
 
 A bearer token is checked by TokenReview, each action by SubjectAccessReview; answers are believed
 for some seconds. When the API server can't say, nobody gets in and nobody is told «no»: it is 503.
@@ -8,13 +8,11 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/webhook/
 import hashlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Generic, TypeVar
 
-import aiohttp
 import structlog
-from kubernetes.aio import client, config
 
+from llmjobs_api.cluster import Cluster, ClusterRefused, ClusterUnavailable
 from llmjobs_api.identity import (
     ALL_NAMESPACES,
     Principal,
@@ -28,7 +26,6 @@ from llmjobs_core.names import GROUP
 
 log = structlog.get_logger(__name__)
 
-CALL_TIMEOUT_S = 5
 CACHE_MAX = 10_000
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
@@ -64,13 +61,13 @@ class KubernetesAuthority:
 
     def __init__(
         self,
-        api: client.ApiClient,
+        cluster: Cluster,
         *,
         audiences: tuple[str, ...],
         cache_s: float,
         default_namespace: str,
     ) -> None:
-        self._api = api
+        self._cluster = cluster
         self._audiences = audiences
         self._default_namespace = default_namespace
         self._callers: ExpiringCache[bytes, Principal | str] = ExpiringCache(cache_s)
@@ -92,27 +89,20 @@ class KubernetesAuthority:
 
     async def _review_token(self, token: str) -> Principal | str:
         """Return the caller, or why it is none."""
-        review = client.V1TokenReview(
-            spec=client.V1TokenReviewSpec(token=token, audiences=list(self._audiences) or None)
-        )
         try:
-            answer = await client.AuthenticationV1Api(self._api).create_token_review(
-                review, _request_timeout=CALL_TIMEOUT_S
-            )
-        except (client.ApiException, aiohttp.ClientError, TimeoutError) as error:
+            review = await self._cluster.review_token(token, self._audiences)
+        except (ClusterUnavailable, ClusterRefused) as error:
             raise _unavailable("TokenReview", error) from error
-        status = answer.status
-        if status is None or not status.authenticated or status.user is None:
+        if review is None:
             return "the bearer token is not valid for this cluster"
         # With audiences asked for, an API server that does not know them answers without any.
-        if self._audiences and not set(self._audiences) & set(status.audiences or ()):
+        if self._audiences and not set(self._audiences) & set(review.audiences):
             return "the bearer token is for another audience"
-        name = status.user.username or ""
         return Principal(
-            name=name,
-            namespace=self._home(name),
-            uid=status.user.uid or "",
-            groups=tuple(status.user.groups or ()),
+            name=review.user,
+            namespace=self._home(review.user),
+            uid=review.uid,
+            groups=review.groups,
         )
 
     def _home(self, user: str) -> str:
@@ -134,58 +124,24 @@ class KubernetesAuthority:
     async def _review_access(
         self, principal: Principal, verb: Verb, resource: Resource, namespace: str
     ) -> bool:
-        review = client.V1SubjectAccessReview(
-            spec=client.V1SubjectAccessReviewSpec(
-                user=principal.name,
-                uid=principal.uid,
-                groups=list(principal.groups),
-                resource_attributes=client.V1ResourceAttributes(
-                    group=GROUP,
-                    resource=resource.value,
-                    verb=verb.value,
-                    namespace="" if namespace == ALL_NAMESPACES else namespace,
-                ),
-            )
-        )
+        attributes = {
+            "group": GROUP,
+            "resource": resource.value,
+            "verb": verb.value,
+            "namespace": "" if namespace == ALL_NAMESPACES else namespace,
+        }
         try:
-            answer = await client.AuthorizationV1Api(self._api).create_subject_access_review(
-                review, _request_timeout=CALL_TIMEOUT_S
+            return await self._cluster.review_access(
+                principal.name, principal.uid, principal.groups, attributes
             )
-        except (client.ApiException, aiohttp.ClientError, TimeoutError) as error:
+        except (ClusterUnavailable, ClusterRefused) as error:
             raise _unavailable("SubjectAccessReview", error) from error
-        return bool(answer.status and answer.status.allowed)
-
-    async def close(self) -> None:
-        """Close the connections to the API server."""
-        await self._api.close()
-
-
-async def connect_authority(
-    kubeconfig: Path | None,
-    *,
-    audiences: tuple[str, ...],
-    cache_s: float,
-    default_namespace: str,
-) -> KubernetesAuthority:
-    """Return an authority by *kubeconfig*, or by the pod's own service account if it is None."""
-    settings = client.Configuration()
-    if kubeconfig is None:
-        config.load_incluster_config(client_configuration=settings)
-    else:
-        await config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=settings, persist_config=False
-        )
-    return KubernetesAuthority(
-        client.ApiClient(configuration=settings),
-        audiences=audiences,
-        cache_s=cache_s,
-        default_namespace=default_namespace,
-    )
 
 
 def _unavailable(what: str, error: Exception) -> Problem:
-    status = error.status if isinstance(error, client.ApiException) else None
-    log.error("authorization_unavailable", review=what, cause=type(error).__name__, status=status)
+    log.error(
+        "authorization_unavailable", review=what, cause=type(error).__name__, message=str(error)
+    )
     return Problem(
         503,
         "authorization_unavailable",

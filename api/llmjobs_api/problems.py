@@ -9,6 +9,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
+from llmjobs_api.resources import ClusterRefused, ClusterUnavailable, ResourceInvalid
 from llmjobs_core.errors import (
     IdempotencyMismatch,
     InvalidCursor,
@@ -109,17 +110,34 @@ _REFUSALS: dict[type[LLMJobsError], tuple[int, str, str | None]] = {
     IdempotencyMismatch: (422, "idempotency_mismatch", "Idempotency-Key"),
     StateConflict: (409, "state_conflict", None),
     InvalidCursor: (400, "invalid_cursor", "cursor"),
+    ClusterRefused: (403, "cluster_refused", None),
 }
 _OUTAGES: dict[type[LLMJobsError], tuple[str, str, str]] = {
     StoreFull: ("store_full", "the job store is full; nothing was accepted", "10"),
     StoreUnavailable: ("store_unavailable", "the job store can't be reached; try again", "2"),
+    ClusterUnavailable: (
+        "cluster_unavailable",
+        "the cluster can't be asked now; try again, with the same Idempotency-Key if it has one",
+        "2",
+    ),
 }
+_RESOURCE_FIELDS = {
+    "metadata.labels": "labels",
+    "metadata.namespace": "namespace",
+    "spec.request.body": "body",
+    "spec.batch.inline": "body",
+}
+"""Which field of an HTTP request became which of an LLMJob."""
 
 
 def from_store_error(error: LLMJobsError) -> Problem:
     """Return what an error of the store means to an HTTP client."""
     if isinstance(error, JobNotFound):
         return job_not_found()
+    if isinstance(error, ResourceInvalid):
+        detail = f"the cluster does not take the LLMJob of this job: {error}"
+        param = _RESOURCE_FIELDS.get(error.fields[0]) if error.fields else None
+        return Problem(422, "invalid_request", detail, param=param)
     if refusal := _REFUSALS.get(type(error)):
         status, code, param = refusal
         return Problem(status, code, str(error), param=param)

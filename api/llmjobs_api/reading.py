@@ -75,14 +75,13 @@ async def list_records(
     kept: list[JobRecord] = []
     for _ in range(SCAN_PAGES):
         page = await gateway.store.list_jobs(
-            namespace, state=state, label=label, limit=limit, cursor=cursor
+            namespace, state=state, label=label, reason=reason, limit=limit, cursor=cursor
         )
         for record in page.jobs:
-            if reason is None or record.reason == reason:
-                kept.append(record)
-                if len(kept) == limit:
-                    is_all = record is page.jobs[-1] and page.next_cursor is None
-                    return Page(tuple(kept), None if is_all else build_cursor(record.id))
+            kept.append(record)
+            if len(kept) == limit:
+                is_all = record is page.jobs[-1] and page.next_cursor is None
+                return Page(tuple(kept), None if is_all else build_cursor(record.id))
         cursor = page.next_cursor
         if cursor is None:
             break

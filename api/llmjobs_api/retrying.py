@@ -1,14 +1,40 @@
-"""Running an ended job again: a new job of the same request, or of a batch's lines that failed."""
+"""Running ended jobs again: a new job of the same request, or of a batch's lines that failed.
+
+An ended job has one retry, however often it is asked for, unless a client's own key says
+otherwise: to try once more, retry the retry. The new job is an ordinary one, also where the old
+one was an LLMJob's.
+"""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+from llmjobs_api.batch_intake import begin_batch
 from llmjobs_api.context import Gateway
-from llmjobs_core.jobs import BatchLine, JobKind, JobRecord, NewJob, Submitted
+from llmjobs_api.problems import Problem, from_store_error
+from llmjobs_api.schemas import RetriedView, RetryReport
+from llmjobs_core.errors import JobNotFound, PermanentError
+from llmjobs_core.jobs import (
+    DEFAULT_TTL_S,
+    BatchLine,
+    JobKind,
+    JobRecord,
+    NewJob,
+    Submitted,
+)
 from llmjobs_core.names import build_job_id
 from llmjobs_core.states import JobState
 
 LINES_AT_ONCE = 200
+_KEY_SCOPE = "retry:"
+
+
+def explain_refusal(record: JobRecord) -> Problem | None:
+    """Return why the job can't be retried as it is; None if it can."""
+    if not record.state.is_terminal:
+        return Problem(409, "not_finished", f"the job is {record.state}; cancel it first")
+    if record.state is JobState.SUCCEEDED and not record.counts.failed:
+        return Problem(409, "state_conflict", "the job has succeeded: there is nothing to retry")
+    return None
 
 
 def build_retry(record: JobRecord, *, user: str, key: str, body: bytes) -> NewJob:
@@ -29,10 +55,10 @@ def build_retry(record: JobRecord, *, user: str, key: str, body: bytes) -> NewJo
         recovery=record.recovery,
         active_deadline_s=record.active_deadline_s,
         queue_deadline_s=record.queue_deadline_s,
-        ttl_s=record.ttl_s,
+        ttl_s=DEFAULT_TTL_S if record.owner else record.ttl_s,
         retry_of=record.id,
-        idempotency_key=key,
-        fingerprint=record.id if key else "",
+        idempotency_key=key or _KEY_SCOPE + record.id,
+        fingerprint=record.id,
     )
 
 
@@ -41,7 +67,7 @@ async def retry_job(
 ) -> tuple[NewJob, Submitted, int]:
     """Submit the new job; returns it and how many requests it has.
 
-    Raises the store's errors. Interrupted, it goes on when repeated with the same *key*.
+    Raises the store's errors. Interrupted, it goes on when repeated, with the same *key* if any.
     """
     store = gateway.store
     if record.kind is JobKind.REQUEST:
@@ -51,7 +77,7 @@ async def retry_job(
         total = 1
     else:
         job = build_retry(record, user=user, key=key, body=b"")
-        submitted = await store.submit(job)
+        submitted = await begin_batch(store, job)
         total = 0
         async for lines in _unfinished_lines(gateway, record):
             if submitted.state is JobState.PENDING:
@@ -63,6 +89,31 @@ async def retry_job(
     if submitted.created:
         gateway.metrics.submitted.labels(record.kind.value).inc()
     return job, submitted, total
+
+
+async def retry_all(gateway: Gateway, records: Sequence[JobRecord], *, user: str) -> RetryReport:
+    """Retry these jobs, and tell what came of each; raises the store's outages.
+
+    Repeated, it makes no second retry of any. *remaining* and the cursor are the caller's to add.
+    """
+    report = RetryReport()
+    for record in records:
+        refusal = explain_refusal(record)
+        if refusal is None:
+            try:
+                _, submitted, _ = await retry_job(gateway, record, user=user, key="")
+            except JobNotFound:
+                continue
+            except PermanentError as error:
+                refusal = from_store_error(error)
+            else:
+                report.jobs.append(RetriedView(record.id, submitted.job_id, submitted.created))
+                report.retried += int(submitted.created)
+                report.already_retried += int(not submitted.created)
+        if refusal is not None:
+            report.jobs.append(RetriedView(record.id, refusal=refusal.detail))
+            report.refused += 1
+    return report
 
 
 async def _unfinished_lines(gateway: Gateway, record: JobRecord) -> AsyncIterator[list[BatchLine]]:

@@ -54,6 +54,14 @@ class JobOptions(Struct, rename="camel", forbid_unknown_fields=True, kw_only=Tru
     """Longest time until its first start."""
     ttl_seconds: Annotated[int, Meta(ge=0, le=YEAR_S)] = DEFAULT_TTL_S
     """How long the record and results are kept after the end."""
+    durable: Annotated[
+        bool,
+        Meta(
+            description="Keep it as an LLMJob in the cluster, too: then it is run even if the job "
+            "store loses everything. Its body has at most 1 MiB, a batch at most 512 KiB, and its "
+            "labels must be valid in Kubernetes."
+        ),
+    ] = False
 
 
 class JobRequest(JobOptions, forbid_unknown_fields=True, kw_only=True):
@@ -121,6 +129,9 @@ class SubmittedView(Struct, rename="camel", kw_only=True):
     pool: str
     model: str
     job_class: JobClass = msgspec.field(name="class")
+    resource: Annotated[
+        str, Meta(description="The name of its LLMJob; empty unless it is durable.")
+    ] = ""
     requests: int = 1
     """Requests in the job: 1, or the lines of the batch."""
     links: Links
@@ -130,6 +141,36 @@ class SubmittedJobs(Struct):
     """The jobs that were accepted, in the order they came."""
 
     jobs: list[SubmittedView]
+
+
+class RetriedView(Struct, rename="camel", omit_defaults=True):
+    """What came of retrying one job."""
+
+    retry_of: str
+    """The job that had ended."""
+    id: str = ""
+    """The new job; left out where there is none."""
+    created: bool = False
+    """Left out where the job had been retried before: then ``id`` is that retry."""
+    refusal: str = ""
+    """Why there is no new job."""
+
+
+class RetryReport(Struct, rename="camel", kw_only=True):
+    """What came of retrying some jobs."""
+
+    retried: int = 0
+    """Jobs that were retried by this call."""
+    already_retried: int = 0
+    """Jobs that had been retried before, and were left alone."""
+    refused: int = 0
+    """Jobs that can't be retried; ``refusal`` of each says why."""
+    remaining: int = 0
+    """Jobs beyond these; with a label, at most so many."""
+    next_cursor: str | None = None
+    """Pass as ``cursor`` to go on with those; null when there are none."""
+    jobs: list[RetriedView] = msgspec.field(default_factory=list)
+    """Each of them, the newest first."""
 
 
 class CountsView(Struct):
@@ -184,6 +225,10 @@ class JobView(Struct, rename="camel", kw_only=True, omit_defaults=True):
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     source: str
     """The door it came by: ``http`` or ``kubernetes``."""
+    resource: Annotated[
+        str,
+        Meta(description="The name of its LLMJob, where it has one; its TTL is the LLMJob's then."),
+    ] = ""
     user: str = ""
     attempts: int
     backoff_limit: int

@@ -52,7 +52,11 @@ class GatewaySettings(BaseSettings):
     token_audiences: Annotated[tuple[str, ...], NoDecode] = ()
     """Audiences a token must be for, comma-separated; empty for the API server's own."""
     kubeconfig: Path | None = None
-    """How to reach the API server for ``auth=kubernetes``; None uses the pod's account."""
+    """How to reach the API server for ``auth=kubernetes`` and ``durable_jobs``; None uses the
+    pod's account."""
+    durable_jobs: bool = False
+    """Take jobs with ``durable: true``, by an LLMJob each, and write to LLMJobs what HTTP clients
+    wish of their jobs. Needs the rights to create, get and patch llmjobs."""
     auth_cache_s: float = Field(10.0, ge=0, le=300)
     """How long an answer of the API server about a token is believed."""
     default_namespace: str = Field("default", min_length=1, max_length=63)

@@ -55,6 +55,7 @@ def build_submitted(job: NewJob, submitted: Submitted, requests: int = 1) -> Sub
         pool=job.pool.name,
         model=job.model,
         job_class=job.job_class,
+        resource=job.resource,
         requests=requests,
         links=build_links(submitted.job_id, job.kind),
     )
@@ -80,6 +81,7 @@ def build_job(record: JobRecord, why: WaitExplanation) -> JobView:
         estimated_start_time=format_time(why.eta_ms),
         labels=dict(record.labels),
         source=record.source.value,
+        resource=record.resource,
         user=record.user,
         attempts=record.attempts,
         backoff_limit=record.backoff_limit,

@@ -45,6 +45,8 @@ class NewJob:
     source: JobSource = JobSource.HTTP
     owner: str = ""
     """The LLMJob's UID when it came by Kubernetes; such jobs appear in the change stream."""
+    resource: str = ""
+    """The LLMJob's name, where there is one."""
     user: str = ""
     """Who submitted it, as authenticated."""
     suspend: bool = False
@@ -128,6 +130,9 @@ class JobRecord:
     labels: Mapping[str, str]
     source: JobSource
     owner: str
+    """The LLMJob's UID; empty without one."""
+    resource: str
+    """The LLMJob's name; empty without one."""
     user: str
     recovery: Recovery
     state: JobState

@@ -37,7 +37,8 @@ _log = structlog.get_logger(__name__)
 WORKER_IMAGE = "llmjobs-worker:dev"
 LLAMA_IMAGE = "llmjobs-llama:dev"
 OPERATOR_USER = "llmjobs-operator"
-"""Has the rights of manifests/rbac and no others, so that a missing one shows here."""
+GATEWAY_USER = "llmjobs-gateway"
+"""They have the rights of manifests/rbac and no others, so that a missing one shows here."""
 
 
 def build_images() -> dict[str, list[str]]:
@@ -59,6 +60,7 @@ class Stack:
         self._plane: ControlPlane | None = None
         self._valkey: Valkey | None = None
         self._operator_config = ""
+        self._gateway_config = ""
         self._roles: list[Role] = []
 
     async def start(self) -> None:
@@ -138,6 +140,7 @@ class Stack:
             await self._begin(plane.start(), plane.stop)
             self._state.kubeconfig = str(plane.kubeconfig)
             self._operator_config = str(plane.kubeconfig_for("operator", user=OPERATOR_USER))
+            self._gateway_config = str(plane.kubeconfig_for("gateway", user=GATEWAY_USER))
             self._state.kubectl = str(self._link_kubectl(plane.kubectl))
         async with self._step("node"):
             node = NodeAgent(plane, images=build_images(), log_dir=self._logs / "pods")
@@ -148,7 +151,8 @@ class Stack:
             await self._kubectl("wait", "--for=condition=Established", "-f", str(crds))
             await self._kubectl("wait", "--for=create", "serviceaccount/default", "-n", "default")
             await self._kubectl("apply", "--server-side", "-f", str(find_manifests() / "rbac"))
-            await self._bind(OPERATOR_USER)
+            await self._bind(OPERATOR_USER, OPERATOR_USER)
+            await self._bind(f"{GATEWAY_USER}-durable", GATEWAY_USER)
 
     def _link_kubectl(self, target: str) -> Path:
         link = self._dir / "bin" / "kubectl"
@@ -157,11 +161,11 @@ class Stack:
         link.symlink_to(target)
         return link
 
-    async def _bind(self, name: str) -> None:
-        """Give the user *name* the cluster role of the same name, as the chart does."""
-        await self._kubectl("delete", "clusterrolebinding", name, "--ignore-not-found")
+    async def _bind(self, role: str, user: str) -> None:
+        """Give *user* the cluster role, as the chart does."""
+        await self._kubectl("delete", "clusterrolebinding", role, "--ignore-not-found")
         await self._kubectl(
-            "create", "clusterrolebinding", name, f"--clusterrole={name}", f"--user={name}"
+            "create", "clusterrolebinding", role, f"--clusterrole={role}", f"--user={user}"
         )
 
     async def _kubectl(self, *args: str) -> None:
@@ -186,7 +190,11 @@ class Stack:
             "LLMJOBS_WORKER_LOG_FORMAT": "console",
         }
         await self._start_role("operator", "llmjobs_operator", common | operator, operator_port)
-        gateway = {"LLMJOBS_PORT": str(gateway_port)}
+        gateway = {
+            "LLMJOBS_PORT": str(gateway_port),
+            "LLMJOBS_KUBECONFIG": self._gateway_config,
+            "LLMJOBS_DURABLE_JOBS": "true",
+        }
         await self._start_role("gateway", "llmjobs_api", common | gateway, gateway_port)
         self._state.gateway_url = f"http://127.0.0.1:{gateway_port}"
         exporter = {"LLMJOBS_PORT": str(exporter_port)}

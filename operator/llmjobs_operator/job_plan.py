@@ -16,6 +16,7 @@ class Step(StrEnum):
     SUBMIT = "submit"
     SUSPEND = "suspend"
     RESUME = "resume"
+    CANCEL = "cancel"
     RECLASSIFY = "reclassify"
     CANCEL_AND_FORGET = "cancel_and_forget"
     REMOVE_FINALIZER = "remove_finalizer"
@@ -30,11 +31,13 @@ class JobPlan:
     again_in_s: float | None = None
 
 
-def plan_job(job: LLMJob, record: JobRecord | None, *, finished: bool, now_ms: int) -> JobPlan:
+def plan_job(
+    job: LLMJob, record: JobRecord | None, *, finished: bool, ended: str | None, now_ms: int
+) -> JobPlan:
     """Return the steps that bring the store in line with *job*.
 
     *finished* says that the object's status already tells an end: then a missing record means that
-    its TTL has passed, and nothing is submitted again.
+    its TTL has passed, and nothing is submitted again. *ended* is the status's ``completionTime``.
     """
     if job.metadata.deletion_timestamp is not None:
         if FINALIZER not in job.metadata.finalizers:
@@ -46,14 +49,19 @@ def plan_job(job: LLMJob, record: JobRecord | None, *, finished: bool, now_ms: i
     if record is None:
         if not finished:
             steps.append(Step.SUBMIT)
-        return _with_expiry(job, steps, finished, now_ms)
+        if not finished and job.spec.cancel:
+            # An emptied store: the wish was heard, so the end must be told.
+            steps.append(Step.CANCEL)
+        return _with_expiry(job, steps, ended if finished else None, now_ms)
     steps += _live_steps(job, record)
     if not record.state.is_terminal and record.job_class is not job.spec.job_class:
         steps.append(Step.RECLASSIFY)
-    return _with_expiry(job, steps, finished, now_ms)
+    return _with_expiry(job, steps, ended if finished else None, now_ms)
 
 
 def _live_steps(job: LLMJob, record: JobRecord) -> list[Step]:
+    if job.spec.cancel:
+        return [] if record.state.is_terminal else [Step.CANCEL]
     if job.spec.suspend and record.state in {JobState.QUEUED, JobState.RUNNING}:
         return [Step.SUSPEND]
     if not job.spec.suspend and record.state is JobState.SUSPENDED:
@@ -62,10 +70,9 @@ def _live_steps(job: LLMJob, record: JobRecord) -> list[Step]:
     return [Step.SUBMIT] if record.state is JobState.PENDING else []
 
 
-def _with_expiry(job: LLMJob, steps: list[Step], finished: bool, now_ms: int) -> JobPlan:
+def _with_expiry(job: LLMJob, steps: list[Step], ended: str | None, now_ms: int) -> JobPlan:
     ttl_s = job.spec.ttl_seconds_after_finished
-    ended = job.status.completion_time
-    if not finished or ttl_s is None or ended is None:
+    if ttl_s is None or ended is None:
         return JobPlan(tuple(steps))
     left_ms = parse_time(ended) + ttl_s * 1000 - now_ms
     if left_ms > 0:

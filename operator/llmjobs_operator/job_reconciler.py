@@ -1,23 +1,21 @@
 """Bringing one LLMJob and its job in the store in line: observe, plan, apply, report."""
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 import structlog
 
 from llmjobs_core.errors import JobNotFound, PoolNotFound, StateConflict, StoreUnavailable
 from llmjobs_core.explain import explain_waiting
-from llmjobs_core.jobs import BatchLine, JobKind, JobRecord, NewJob
-from llmjobs_core.names import PoolKey, build_job_id
+from llmjobs_core.jobs import BatchLine, JobKind, JobRecord
+from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolStats, Waiting
 from llmjobs_core.requests import InvalidRequest, parse_batch_lines
-from llmjobs_core.resources import InvalidResource, LLMJob, parse_llmjob
+from llmjobs_core.resources import InvalidResource, LLMJob, build_new_job, parse_llmjob
 from llmjobs_core.resources.common import ObjectMeta
-from llmjobs_core.resources.parse import request_shape, resolved_model
-from llmjobs_core.states import JobSource, JobState
+from llmjobs_core.resources.parse import resolved_model
+from llmjobs_core.states import JobState
 from llmjobs_core.store import JobStore
 from llmjobs_operator.cluster import Cluster, ObjectGone
 from llmjobs_operator.conditions import is_true
@@ -42,6 +40,9 @@ STATUS_HOLD_S = 1.0
 STATUS_FRESH_S = 5.0
 """What moves all the time is written this often at most."""
 _RETRY_POOL_S = 0.3
+
+
+CANCELLED = Refusal("Cancelled", "cancelled before any pool could take it", final=True)
 
 
 class RefusedError(Exception):
@@ -90,7 +91,11 @@ class JobReconciler:
             job = parse_llmjob(body)
             record = await self._find_record(job, status)
             plan = plan_job(
-                job, record, finished=is_true(status, "Finished"), now_ms=self._now_ms()
+                job,
+                record,
+                finished=is_true(status, "Finished"),
+                ended=status.get("completionTime"),
+                now_ms=self._now_ms(),
             )
             record = await self._apply(key, job, record, plan)
         except InvalidResource as error:
@@ -98,7 +103,8 @@ class JobReconciler:
             await self._refuse(key, meta, status, refusal)
             return
         except RefusedError as error:
-            await self._refuse(key, meta, status, error.refusal)
+            refusal = CANCELLED if job.spec.cancel else error.refusal
+            await self._refuse(key, meta, status, refusal)
             return
         except ObjectGone:
             self._view.forget(key)
@@ -161,14 +167,17 @@ class JobReconciler:
                 await self._store.suspend(record.id)
             elif step is Step.RESUME:
                 await self._store.resume(record.id)
+            elif step is Step.CANCEL:
+                await self._store.cancel(record.id, "cancelled by its owner")
             elif step is Step.RECLASSIFY:
                 await self._store.reclassify(record.id, job_class=job.spec.job_class)
         return await self._store.fetch(record.id)
 
     async def _submit(self, job: LLMJob) -> JobRecord:
         pool, model = self._resolve_pool(job)
-        lines = await self._read_batch(job, model) if job.spec.batch is not None else None
-        new = _build_new_job(job, pool, model, now_ms=self._now_ms())
+        has_lines = job.spec.batch is not None and not job.spec.cancel
+        lines = await self._read_batch(job, model) if has_lines else None
+        new = build_new_job(job, pool, model)
         try:
             submitted = await self._store.submit(new)
             if lines is not None:
@@ -287,35 +296,3 @@ class JobReconciler:
         if is_true(status, "Finished"):
             self._written_ms.pop(meta.uid, None)
             self._work.add(key)
-
-
-def _build_new_job(job: LLMJob, pool: PoolKey, model: str, *, now_ms: int) -> NewJob:
-    spec, meta = job.spec, job.metadata
-    body, endpoint, cost = b"", "/v1/chat/completions", 1
-    if spec.request is not None:
-        shape = request_shape(spec)
-        body = msgspec.json.encode({**spec.request.body, "model": model})
-        endpoint, cost = spec.request.endpoint, shape.cost
-    return NewJob(
-        id=build_job_id(now_ms),
-        pool=pool,
-        model=model,
-        kind=JobKind.REQUEST if spec.request is not None else JobKind.BATCH,
-        endpoint=endpoint,
-        body=body,
-        cost=cost,
-        job_class=spec.job_class,
-        name=meta.name,
-        labels=dict(meta.labels),
-        source=JobSource.KUBERNETES,
-        owner=meta.uid,
-        suspend=spec.suspend,
-        backoff_limit=spec.backoff_limit,
-        recovery=spec.recovery,
-        active_deadline_s=spec.active_deadline_seconds,
-        queue_deadline_s=spec.queue_deadline_seconds,
-        # Kept until the LLMJob is deleted; its finalizer removes the record then.
-        ttl_s=-1,
-        idempotency_key=meta.uid,
-        fingerprint=hashlib.sha256(meta.uid.encode()).hexdigest(),
-    )

@@ -31,11 +31,12 @@ def build_refused_status(
 ) -> dict[str, Any]:
     """Return the status of a job that is not in the store because it was refused."""
     facts = [Fact(JobCondition.ACCEPTED, False, refusal.reason, refusal.message)]
+    ending = "Cancelled" if refusal.reason == "Cancelled" else "Failed"
     if refusal.final:
         facts += [
             Fact(JobCondition.COMPLETE, False, refusal.reason),
             Fact(JobCondition.FAILED, True, refusal.reason, refusal.message),
-            Fact(JobCondition.FINISHED, True, "Failed", refusal.message),
+            Fact(JobCondition.FINISHED, True, ending, refusal.message),
         ]
     else:
         facts.append(Fact(JobCondition.FINISHED, False, refusal.reason, refusal.message))
@@ -44,7 +45,7 @@ def build_refused_status(
         "conditions": build_conditions(
             before.get("conditions") or [], facts, generation=generation, now=now
         ),
-        "phase": "Failed" if refusal.final else "Waiting",
+        "phase": ending if refusal.final else "Waiting",
         "reason": refusal.reason,
         "message": refusal.message[:1024],
         "observedGeneration": generation,

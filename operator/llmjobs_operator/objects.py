@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from llmjobs_core.names import API_VERSION, GROUP, VERSION
+from llmjobs_core.names import API_VERSION, GROUP, JOB_FINALIZER, VERSION
 
 POOL_LABEL = f"{GROUP}/pool"
-FINALIZER = f"{GROUP}/cancel"
+FINALIZER = JOB_FINALIZER
 FIELD_MANAGER = "llmjobs-operator"
 MANAGED_BY = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
 

@@ -94,6 +94,17 @@ def test_a_job_on_a_pool_at_zero_scales_its_deployment_within_a_second(
     assert view["state"] == "Succeeded"
 
 
+def test_a_durable_job_by_http_is_an_llmjob_with_the_same_id(stack: LocalStack, pool: str) -> None:
+    gateway = stack.status()["gateway_url"]
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
+    answer = json.loads(fetch(f"{gateway}/jobs", {"body": body, "durable": True}))
+    name = f"lj/{answer['resource']}"
+    stack.kubectl("wait", name, "--for=condition=Complete", "--timeout=90s")
+    status = json.loads(stack.kubectl("get", name, "-o", "json"))["status"]
+    assert status["jobId"] == answer["id"]
+    assert fetch(f"{gateway}/jobs/{answer['id']}/text").strip()
+
+
 def test_the_exporter_tells_what_was_done(stack: LocalStack, pool: str) -> None:
     text = fetch(stack.status()["exporter_url"]).decode()
     assert "llmjobs_store_up 1.0" in text

@@ -10,8 +10,14 @@ from starlette.responses import Response, StreamingResponse
 from llmjobs_api.bodies import JSON
 from llmjobs_api.context import get_caller, get_gateway
 from llmjobs_api.docs import answer, problems, text_answer
+from llmjobs_api.filters import (
+    LabelFilter,
+    NamespaceFilter,
+    OptionalStateFilter,
+    ReasonFilter,
+    parse_label,
+)
 from llmjobs_api.identity import ALL_NAMESPACES, Resource, Verb
-from llmjobs_api.problems import Problem
 from llmjobs_api.reading import (
     fetch_result,
     fetch_text,
@@ -24,7 +30,6 @@ from llmjobs_api.schemas import JobList, JobView
 from llmjobs_api.views import build_etag
 from llmjobs_api.watch import wait_for_change, wait_for_end
 from llmjobs_core.jobs import JobRecord
-from llmjobs_core.states import JobState
 
 router = APIRouter(tags=["jobs"])
 _encoder = msgspec.json.Encoder()
@@ -86,15 +91,6 @@ async def _wait_for_news(
         return await wait_for_change(gateway.hub, record.id, look, timeout_s=wait_s)
 
 
-def _parse_label(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    name, sign, value = text.partition("=")
-    if not (name and sign):
-        raise Problem(422, "invalid_request", "label must be name=value", param="label")
-    return name, value
-
-
 @router.get(
     "/jobs",
     summary="List jobs, newest first",
@@ -106,14 +102,18 @@ def _parse_label(text: str | None) -> tuple[str, str] | None:
 )
 async def list_jobs(
     request: Request,
-    namespace: Annotated[str | None, Query(max_length=63, description="`*` for all.")] = None,
-    state: JobState | None = None,
-    reason: Annotated[str | None, Query(max_length=64)] = None,
-    label: Annotated[str | None, Query(max_length=128, description="`name=value`")] = None,
+    namespace: NamespaceFilter = None,
+    state: OptionalStateFilter = None,
+    reason: ReasonFilter = None,
+    label: LabelFilter = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=256)] = None,
 ) -> Response:
-    """Answer with a page of a namespace's jobs; it may be short while there is a next one."""
+    """Answer with a page of a namespace's jobs; it may be short while there is a next one.
+
+    `state=failed&reason=poisoned` are the dead letters of jobs that took their workers down with
+    them; `POST /jobs/retry` takes the same filters.
+    """
     gateway = get_gateway(request)
     principal = await gateway.identify(request)
     chosen = await gateway.choose_namespace(principal, Verb.LIST, Resource.JOBS, namespace)
@@ -121,7 +121,7 @@ async def list_jobs(
         gateway,
         None if chosen == ALL_NAMESPACES else chosen,
         state=state,
-        label=_parse_label(label),
+        label=parse_label(label),
         reason=reason,
         limit=limit,
         cursor=cursor,

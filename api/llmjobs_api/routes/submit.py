@@ -11,6 +11,7 @@ from llmjobs_api.batch_intake import accept_batch, parse_options
 from llmjobs_api.bodies import JSON, JSON_LINES, iterate_lines, media_type, unsupported_media_type
 from llmjobs_api.context import Gateway, get_gateway
 from llmjobs_api.docs import answer, problems, submit_body
+from llmjobs_api.durable_batch import accept_durable_batch
 from llmjobs_api.identity import Principal
 from llmjobs_api.intake import parse_idempotency_key, plan_job, read_jobs, submit, submit_all
 from llmjobs_api.prefer import parse_wait
@@ -75,8 +76,7 @@ async def submit_jobs(
     jobs, is_many = await read_jobs(gateway, request)
     if is_many:
         return await _submit_many(gateway, principal, jobs, key)
-    job = await plan_job(gateway, principal, jobs[0], key=key)
-    job, submitted = await submit(gateway, job, by_model=jobs[0].pool is None)
+    job, submitted = await submit(gateway, await plan_job(gateway, principal, jobs[0], key=key))
     gateway.metrics.submit_latency.observe(time.perf_counter() - began_s)
     return await _answer_one(gateway, principal, build_submitted(job, submitted), wait_s)
 
@@ -85,15 +85,8 @@ async def _submit_many(
     gateway: Gateway, principal: Principal, jobs: list[JobRequest], key: str
 ) -> Response:
     planned = [
-        (
-            await plan_job(
-                gateway,
-                principal,
-                job,
-                key=f"{key}/{at}" if key else "",
-                where=f"jobs[{at}].",
-            ),
-            job.pool is None,
+        await plan_job(
+            gateway, principal, job, key=f"{key}/{at}" if key else "", where=f"jobs[{at}]."
         )
         for at, job in enumerate(jobs)
     ]
@@ -106,13 +99,14 @@ async def _submit_batch(
     gateway: Gateway, principal: Principal, request: Request, key: str
 ) -> SubmittedView:
     settings = gateway.settings
+    options = parse_options(request.query_params)
     chunks = iterate_lines(
         request,
         limit_bytes=settings.max_batch_bytes,
         line_limit_bytes=settings.max_request_bytes,
     )
-    options = parse_options(request.query_params)
-    job, submitted, total = await accept_batch(gateway, principal, options, chunks, key=key)
+    accept = accept_durable_batch if options.durable else accept_batch
+    job, submitted, total = await accept(gateway, principal, options, chunks, key=key)
     return build_submitted(job, submitted, total)
 
 
@@ -122,7 +116,7 @@ async def _answer_one(
     headers = {"Location": view.links.self}
     if not view.created:
         headers["Idempotency-Replayed"] = "true"
-    if wait_s is None:
+    if wait_s is None or view.state is JobState.PENDING:
         headers["Retry-After"] = POLL_AFTER_S
         return Response(_encoder.encode(view), 202, headers, JSON)
     with gateway.slots.hold(principal.name):

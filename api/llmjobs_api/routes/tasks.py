@@ -82,8 +82,7 @@ async def generate(
         **options,
     }
     asked = JobRequest(model=model, body=msgspec.Raw(msgspec.json.encode(body | {"model": model})))
-    job = await plan_job(gateway, principal, asked, key=key)
-    job, submitted = await submit(gateway, job, by_model=True)
+    _, submitted = await submit(gateway, await plan_job(gateway, principal, asked, key=key))
     accepted = TaskAccepted(submitted.job_id, _WORDS[submitted.state])
     headers = {"Location": f"/tasks/{submitted.job_id}/status", "Retry-After": "1"}
     return Response(_encoder.encode(accepted), 202, headers, JSON)

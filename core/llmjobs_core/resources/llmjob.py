@@ -97,6 +97,11 @@ class LLMJobSpec(Resource):
         description="Hold the job: nothing of it runs until this is false again. Requests that run "
         "are stopped and go on from their checkpoint later. May be changed.",
     )
+    cancel: bool = Field(
+        default=False,
+        description="End the job as cancelled and keep what it has made; it can't be taken back. "
+        "(Deleting the LLMJob ends its work too, and removes everything.) May be changed.",
+    )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None,
         description="Seconds from the first start after which a job that has not ended expires. "

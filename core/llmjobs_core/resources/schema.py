@@ -19,7 +19,7 @@ JOB_NAME_MAX = 63
 POOL_NAME_MAX = 40
 """Leaves room for what Deployments and ReplicaSets add within a label's 63 characters."""
 
-_MUTABLE_JOB_FIELDS = {"suspend", "class", "ttlSecondsAfterFinished"}
+_MUTABLE_JOB_FIELDS = {"suspend", "cancel", "class", "ttlSecondsAfterFinished"}
 
 
 def build_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -75,6 +75,11 @@ def build_llmjob_crd() -> dict[str, Any]:
             "has(self.model) || has(self.poolRef) || (has(self.request) && "
             "has(self.request.body.model))",
             "model is needed, or poolRef, or request.body.model",
+        ),
+        _rule(
+            "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+            "a cancelled job can't be taken up again; create another LLMJob",
+            path=".cancel",
         ),
         *(
             _rule(

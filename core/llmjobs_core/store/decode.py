@@ -29,7 +29,7 @@ from llmjobs_core.store.encode import (
 
 RECORD_FIELDS = tuple(
     """
-    st pool model kind ep cls name lab src owner user rec reason msg att bl cost total nrun nok
+    st pool model kind ep cls name lab src owner res user rec reason msg att bl cost total nrun nok
     nfail ncan nretry pt ct rg ecode emsg worker retry_of ad qd ttl created queued started first
     fin nb exp tok
     """.split()  # noqa: SIM905 - forty names read better as words than as quotes
@@ -56,6 +56,7 @@ def parse_record(job_id: str, values: Sequence[object]) -> JobRecord | None:
         labels=parse_labels(as_text(get["lab"])),
         source=JobSource(as_text(get["src"])),
         owner=as_text(get["owner"]),
+        resource=as_text(get["res"]),
         user=as_text(get["user"]),
         recovery=Recovery(as_text(get["rec"])),
         state=state,

@@ -95,6 +95,7 @@ def submit_args(job: NewJob) -> list[Arg]:
         "body": job.body,
         "name": job.name,
         "owner": job.owner,
+        "res": job.resource,
         "user": job.user,
         "retry_of": job.retry_of,
         "sus": 1 if job.suspend else None,

@@ -23,6 +23,7 @@ from llmjobs_core.names import ChunkRef, PoolKey, UnitRef
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.states import JobClass, JobState
 from llmjobs_core.store import decode, encode
+from llmjobs_core.store.connection import translated_errors
 from llmjobs_core.store.reader import StoreReader
 from llmjobs_core.store.scripts import ScriptName, run_script
 
@@ -43,6 +44,11 @@ class JobStore(StoreReader):
         """
         reply = await self._run(ScriptName.SUBMIT, *encode.submit_args(job))
         return encode.parse_submitted(reply)
+
+    async def check_writable(self) -> None:
+        """Return if new jobs can be written now; raises StoreFull, StoreUnavailable."""
+        with translated_errors():
+            await self.client.set(f"{self.prefix}writable", 1, px=1)
 
     async def append_lines(self, job_id: str, start: int, lines: Sequence[BatchLine]) -> int:
         """Write *lines* of a pending batch at line number *start*; returns lines so far.

@@ -50,13 +50,24 @@ def idempotency(prefix: str, namespace: str, idempotency_key: str) -> str:
 
 
 def index(
-    prefix: str, namespace: str | None, state: JobState | None, label: tuple[str, str] | None
+    prefix: str,
+    namespace: str | None,
+    state: JobState | None,
+    label: tuple[str, str] | None,
+    reason: str | None = None,
 ) -> str:
-    """Sorted set: job ids by name; the label index where a label is asked for, else by state."""
+    """Sorted set: job ids by name; the label index where a label is asked for, else by state.
+
+    Ended jobs are indexed by reason too, where it says more than the state.
+    """
     key = f"{prefix}ix:{namespace or '*'}"
     if label is not None:
         return f"{key}|{label[0]}={label[1]}"
-    return key if state is None else f"{key}|{state}"
+    if state is None:
+        return key
+    if reason is None or reason == state or not state.is_terminal:
+        return f"{key}|{state}"
+    return f"{key}|{state}|{reason}"
 
 
 def models(prefix: str, namespace: str) -> str:

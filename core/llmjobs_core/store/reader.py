@@ -127,15 +127,17 @@ class StoreReader:
         *,
         state: JobState | None = None,
         label: tuple[str, str] | None = None,
+        reason: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
         """Return jobs, newest first; *namespace* None means all. Raises InvalidCursor.
 
-        A page may hold fewer than *limit* jobs while ``next_cursor`` is set: jobs removed
-        between index and record are left out.
+        One index is read: the label's where one is given, else the state's, or that of the reason
+        for which jobs ended. What it holds beyond the question is left out, and so are jobs
+        removed meanwhile; so a page may hold fewer than *limit* jobs while ``next_cursor`` is set.
         """
-        index = keys.index(self.prefix, namespace, state, label)
+        index = keys.index(self.prefix, namespace, state, label, reason)
         upper = decode.parse_cursor(cursor)
         with translated_errors():
             found = await self.client.zrange(
@@ -151,9 +153,28 @@ class StoreReader:
                 if r is not None
                 and (state is None or r.state is state)
                 and (label is None or r.labels.get(label[0]) == label[1])
+                and (reason is None or r.reason == reason)
             ),
             decode.build_cursor(ids[limit - 1]) if more else None,
         )
+
+    async def count_jobs(
+        self,
+        namespace: str | None,
+        *,
+        state: JobState | None = None,
+        label: tuple[str, str] | None = None,
+        reason: str | None = None,
+        cursor: str | None = None,
+    ) -> int:
+        """Return how many jobs :meth:`list_jobs` would look at after *cursor*; >= what it gives.
+
+        Exact without a label for a state, or a reason for which jobs ended. Raises InvalidCursor.
+        """
+        index = keys.index(self.prefix, namespace, state, label, reason)
+        with translated_errors():
+            found = await self.client.zlexcount(index, "-", decode.parse_cursor(cursor))
+        return int(found)
 
     async def fetch_request(self, job_id: str) -> bytes:
         """Return a single job's request body; raises JobNotFound."""

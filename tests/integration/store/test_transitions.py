@@ -296,3 +296,39 @@ async def test_without_workers_jobs_go_back_to_the_backlog(store: JobStore, driv
     driver.beat(slots=0)
     await make_due(store, "sent")
     assert (await store.fetch_waiting(job.id)).position == 0
+
+
+async def test_dead_letters_are_found_by_their_reason_page_by_page(
+    store: JobStore, driver: Driver
+) -> None:
+    dead = []
+    for number in range(12):
+        job, is_other = make_job(number, backoff_limit=0), number % 3 == 0
+        await store.submit(job)
+        await driver.fail(await driver.claim_one(), retry_in_ms=0 if is_other else None)
+        if not is_other:
+            dead.append(job.id)
+    page = await store.list_jobs("team-a", state=JobState.FAILED, reason="RequestFailed", limit=3)
+    found = [job.id for job in page.jobs]
+    while page.next_cursor is not None:
+        left = await store.count_jobs(
+            "team-a", state=JobState.FAILED, reason="RequestFailed", cursor=page.next_cursor
+        )
+        assert left == len(dead) - len(found)
+        page = await store.list_jobs(
+            None, state=JobState.FAILED, reason="RequestFailed", limit=3, cursor=page.next_cursor
+        )
+        assert page.jobs, "a page of the reason's index holds nothing else"
+        found += [job.id for job in page.jobs]
+    assert found == dead[::-1]
+    Audit(driver.sync, [str(POOL)]).check()
+
+
+async def test_a_removed_dead_letter_leaves_no_index_behind(
+    store: JobStore, driver: Driver
+) -> None:
+    job = make_job()
+    await store.submit(job)
+    await driver.fail(await driver.claim_one())
+    await store.remove(job.id)
+    assert not list(driver.sync.scan_iter(f"{PREFIX}ix:*"))

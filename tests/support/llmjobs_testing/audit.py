@@ -49,6 +49,7 @@ class Audit:
         self._check_leases()
         self._check_pools()
         self._check_depth()
+        self._check_reasons()
 
     def number(self, job: dict[str, str], field: str) -> int:
         """Return a count of a job."""
@@ -125,6 +126,9 @@ class Audit:
         for namespace in (job["ns"], "*"):
             states = [s for s in LIVE | TERMINAL if job_id in self._members(f"ix:{namespace}|{s}")]
             assert states == [job["st"]], f"{job_id} is {job['st']} and listed as {states}"
+            why = f"{namespace}|{job['st']}|{job['reason']}"
+            is_dead = job["st"] in TERMINAL and job["reason"] != job["st"]
+            assert (job_id in self._members(f"ix:{why}")) == is_dead, f"{job_id}: index {why}"
 
     def _check_leases(self) -> None:
         running = {job_id for job_id, job in self.jobs.items() if job.get("urun") == "1"}
@@ -151,3 +155,12 @@ class Audit:
         found = {k: int(v) for k, v in self._hash("depth").items() if int(v) != 0}
         counted = Counter(f"{j['pool']}|{j['cls']}|{j['st']}" for j in self.jobs.values())
         assert found == dict(counted), "the depth counters differ from the jobs"
+
+    def _check_reasons(self) -> None:
+        """No index of a reason names a job that is not there, or that ended otherwise."""
+        for key in self._r.scan_iter(f"{PREFIX}ix:*|*|*", count=1000):
+            _, state, reason = key.decode().split("|")
+            for job_id in self._members(key.decode()[len(PREFIX) :]):
+                job = self.jobs.get(job_id, {})
+                found = (job.get("st"), job.get("reason"))
+                assert found == (state, reason), f"{job_id} is {found} and listed as {key!r}"

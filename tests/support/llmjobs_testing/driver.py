@@ -72,7 +72,7 @@ class Driver:
 
     async def say(self, claim: Claim, text: str) -> None:
         """Let *claim* generate *text*, a token for each word."""
-        key = str(claim.ref)
+        key = f"{claim.ref}@{claim.fence}"
         at = self._sent.get(key, len(claim.text.encode()))
         update = ProgressUpdate(
             ref=claim.ref, fence=claim.fence, text=text, tokens=len(text.split()) or 1, at=at

@@ -24,6 +24,7 @@ def make_record(**changes: Any) -> JobRecord:
         "labels": {},
         "source": JobSource.HTTP,
         "owner": "",
+        "resource": "",
         "user": "",
         "recovery": Recovery.RESUME,
         "state": JobState.QUEUED,

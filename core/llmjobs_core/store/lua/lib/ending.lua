@@ -65,6 +65,7 @@ local function purge(j)
       call('ZREM', key('ix', ns .. '|' .. label), j.id)
     end
   end
+  each_reason_index(j, call('HGET', j.key, 'reason') or '', 'ZREM')
   each_index(j, j.st, 'ZREM')
   count('depth', depth_field(j, j.st), -1)
   call('ZREM', P .. 'gc', j.id)

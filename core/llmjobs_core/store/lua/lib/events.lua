@@ -13,7 +13,7 @@ local function tell_owner(j, every_ms)
   j.changed = NOW
   call('HSET', j.key, 'changed', NOW)
   call('XADD', P .. 'changes', 'MAXLEN', '~', 100000, '*', 'j', j.id, 'o', j.owner, 'ns', j.ns,
-    'n', j.name, 's', j.st)
+    'n', call('HGET', j.key, 'res') or j.name, 's', j.st)
 end
 
 local function each_index(j, state, command)
@@ -21,6 +21,13 @@ local function each_index(j, state, command)
     if command == 'ZADD' then call('ZADD', key('ix', ns .. '|' .. state), 0, j.id)
     else call('ZREM', key('ix', ns .. '|' .. state), j.id) end
   end
+end
+
+-- The jobs that ended for one reason, so that dead letters are found without looking at the rest.
+-- Where the reason says no more than the state does, the state's own index tells.
+local function each_reason_index(j, reason, command)
+  if reason == j.st then return end
+  each_index(j, j.st .. '|' .. reason, command)
 end
 
 local function depth_field(j, state) return j.pool .. '|' .. j.cls .. '|' .. state end
@@ -54,6 +61,7 @@ local function set_state(j, state, reason, message)
     end
   end
   if TERMINAL[state] then
+    each_reason_index(j, reason, 'ZADD')
     call('HSET', j.key, 'fin', NOW)
     call('HDEL', j.key, 'nb')
     call('ZREM', P .. 'dl', j.id)
