@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift unit test programs integration e2e demo demo-down generate bench clean
+.PHONY: help setup format check lint types layers drift unit test programs integration e2e test-vllm demo demo-down generate bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ integration: programs ## Run the tests on real parts: API server, Valkey, Celery
 
 test: programs ## Run every test, the embedded stack with the real model included
 	@$(RUN) pytest tests -q
+
+test-vllm: setup ## Run the tests on a real vLLM (installs it: 5 GB); not part of `make test`
+	@$(RUN) python tools/install_vllm.py >/dev/null
+	@$(RUN) pytest tests/vllm -q
 
 demo: setup ## Start the whole stack on this machine and run the examples; leaves it running
 	@$(RUN) llmjobs dev up --detach

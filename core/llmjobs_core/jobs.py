@@ -205,6 +205,11 @@ class Claim:
     tokens: int
     """Checkpoint: how many tokens ``text`` has."""
     prompt_token_ids: tuple[int, ...]
+    regenerated: int = 0
+    """Tokens of earlier answers that were made void, by all restarts so far."""
+    is_partial: bool = False
+    """Checkpoint: more than ``text`` was generated (reasoning, a tool call), so it is no
+    beginning that could be continued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +227,10 @@ class ProgressUpdate:
     """Set once, when the engine has told them."""
     reset: bool = False
     """Drop all text so far first: no prefix could be continued. Watchers get ``reset``."""
+    regenerated: int = 0
+    """With ``reset``: the tokens made void by this and all earlier restarts."""
+    is_partial: bool = False
+    """More than ``text`` was generated; holds for the checkpoint until the next ``reset``."""
     at: int = -1
     """UTF-8 bytes of the checkpoint's text before this update, so that sending it twice is
     harmless; -1 does not check."""

@@ -6,7 +6,7 @@ as it was. Everything is kept, so that a store that lost its last second can be 
 
 from llmjobs_core.jobs import Claim, ProgressUpdate
 from llmjobs_core.names import UnitRef
-from llmjobs_worker.assemble import Piece
+from llmjobs_worker.outlet import Piece
 
 
 class Checkpoint:
@@ -18,19 +18,22 @@ class Checkpoint:
         """*known* is what the store has already."""
         self.ref = ref
         self.fence = fence
-        self._known = [known] if known.text or known.token_ids else []
+        self._known = [known] if known.text or known.tokens else []
         self._new: list[Piece] = []
         self._prompt_ids = prompt_token_ids
         self._has_new_prompt_ids = False
         self._reset = False
+        self._regenerated = 0
         self._at = len(known.text.encode())
         self._sent: ProgressUpdate | None = None
 
     @classmethod
     def of_claim(cls, claim: Claim) -> "Checkpoint":
         """Return the checkpoint that *claim* starts from."""
-        known = Piece(claim.text, claim.token_ids, claim.tokens)
-        return cls(claim.ref, claim.fence, known, claim.prompt_token_ids)
+        known = Piece(claim.text, claim.token_ids, claim.tokens, is_partial=claim.is_partial)
+        checkpoint = cls(claim.ref, claim.fence, known, claim.prompt_token_ids)
+        checkpoint._regenerated = claim.regenerated
+        return checkpoint
 
     @property
     def is_written(self) -> bool:
@@ -46,11 +49,12 @@ class Checkpoint:
         """Add what the engine generated."""
         if piece.prompt_token_ids:
             self._prompt_ids, self._has_new_prompt_ids = piece.prompt_token_ids, True
-        if piece.text:
+        if piece.text or piece.tokens:
             self._new.append(piece)
 
-    def restart(self) -> None:
-        """Void all text so far, here and in the store."""
+    def restart(self, regenerated: int) -> None:
+        """Void all text so far, here and in the store: *regenerated* tokens with earlier ones."""
+        self._regenerated = regenerated
         self._known, self._new = [], []
         self._prompt_ids, self._has_new_prompt_ids = (), False
         self._begin_anew()
@@ -77,6 +81,8 @@ class Checkpoint:
                 tokens=sum(piece.tokens for piece in self._new),
                 prompt_token_ids=self._prompt_ids if self._has_new_prompt_ids else (),
                 reset=self._reset,
+                regenerated=self._regenerated if self._reset else 0,
+                is_partial=any(piece.is_partial for piece in self._new),
                 at=-1 if self._reset or not text else self._at,
             )
             self._known += self._new

@@ -1,7 +1,7 @@
 """What an engine sends in a stream, as typed values: the parse line of the worker.
 
 Source: OpenAI's chat and completion chunk objects, with what vLLM adds to them (``token_ids``,
-``prompt_token_ids``, ``stop_reason``, ``reasoning``).
+``prompt_token_ids``, ``stop_reason``, ``reasoning``) and llama.cpp (``timings``).
 """
 
 from typing import Any
@@ -61,6 +61,17 @@ class EngineUsage(msgspec.Struct, omit_defaults=True):
     completion_tokens_details: dict[str, Any] | None = None
 
 
+class Timings(msgspec.Struct):
+    """llama.cpp's counts with each chunk (``timings_per_token``); other members are times."""
+
+    cache_n: int = 0
+    """Tokens of the prompt that it had in its cache."""
+    prompt_n: int = 0
+    """Tokens of the prompt that it read anew."""
+    predicted_n: int = 0
+    """Tokens generated so far."""
+
+
 class Chunk(msgspec.Struct):
     """One event of a stream."""
 
@@ -72,10 +83,19 @@ class Chunk(msgspec.Struct):
     choices: list[ChunkChoice] | None = None
     usage: EngineUsage | None = None
     prompt_token_ids: list[int] | None = None
+    timings: Timings | None = None
     error: Any = None
 
 
 _decoder = msgspec.json.Decoder(Chunk)
+
+
+def find_usage(chunk: Chunk) -> EngineUsage | None:
+    """Return the tokens so far as the chunk tells them; None if it does not."""
+    if chunk.usage is not None or chunk.timings is None:
+        return chunk.usage
+    told = chunk.timings
+    return EngineUsage(told.cache_n + told.prompt_n, told.predicted_n)
 
 
 def parse_chunk(data: bytes) -> Chunk:

@@ -14,11 +14,11 @@ import msgspec
 from llmjobs_core.jobs import Claim
 from llmjobs_core.states import Recovery
 from llmjobs_worker.assemble import CHAT, Before
+from llmjobs_worker.body_rules import find_limit, is_continuable, is_streamable, is_text_only
+from llmjobs_worker.outlet import NO_STOPS, StopRule, parse_stop_rule
 
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
-DEFAULT_COMPLETION_TOKENS = 16
-"""Of ``/v1/completions`` when ``max_tokens`` is absent, at OpenAI and in vLLM."""
 
 
 class EngineKind(StrEnum):
@@ -27,7 +27,7 @@ class EngineKind(StrEnum):
     VLLM = "vllm"
     """Gives token ids, takes them as a prompt, and continues a final assistant message."""
     LLAMACPP = "llamacpp"
-    """Continues a final assistant message as it is."""
+    """Continues a final assistant message as it is, and counts tokens as it goes."""
     OPENAI = "openai"
     """Nothing more; refuses fields it does not know."""
 
@@ -64,16 +64,11 @@ class RequestPlan:
     stream: bool = True
     exact: bool = False
     """Whether the token ids of the answer may be kept for a continuation."""
+    stop: StopRule = NO_STOPS
+    """The stop strings that are looked for here."""
+    tells_ids: bool = False
+    """Whether the client wants the token ids in the answer (vLLM's ``return_token_ids``)."""
 
-
-_RESTART_FIELDS = frozenset(
-    {
-        "tools", "functions", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
-        "guided_grammar", "grammar", "json_schema", "top_logprobs", "prompt_logprobs",
-        "echo", "suffix", "audio", "use_beam_search", "prediction", "truncate_prompt_tokens",
-    }
-)  # fmt: skip
-"""With any of these set, the rest of an answer can't be asked for alone."""
 
 _CHAT_ONLY_FIELDS = frozenset(
     {
@@ -100,33 +95,15 @@ def plan_request(claim: Claim, traits: EngineTraits) -> RequestPlan:
         body.pop("stream", None)
         body.pop("stream_options", None)
         return RequestPlan(Mode.FRESH, claim.endpoint, body, Before(), stream=False)
-    if not claim.text and not claim.token_ids:
-        return _plan_whole(claim, body, traits, Mode.FRESH, Before())
-    if claim.recovery is Recovery.RESUME and is_continuable(body):
+    if not claim.tokens:
+        before = Before(regenerated=claim.regenerated)
+        return _plan_whole(claim, body, traits, Mode.FRESH, before)
+    if claim.recovery is Recovery.RESUME and is_continuable(body) and not claim.is_partial:
         plan = _plan_rest(claim, body, traits)
         if plan is not None:
             return plan
-    restarted = Before(regenerated=claim.tokens)
+    restarted = Before(regenerated=claim.regenerated + claim.tokens)
     return _plan_whole(claim, body, traits, Mode.RESTART, restarted)
-
-
-def is_streamable(body: dict[str, Any]) -> bool:
-    """Whether engines stream the answer to this request."""
-    return not body.get("use_beam_search") and (body.get("best_of") or 1) == 1
-
-
-def is_continuable(body: dict[str, Any]) -> bool:
-    """Whether a part of the answer can be generated alone."""
-    logprobs, response_format = body.get("logprobs"), body.get("response_format")
-    is_plain = response_format is None or (
-        isinstance(response_format, dict) and response_format.get("type") == "text"
-    )
-    return (
-        (body.get("n") or 1) == 1
-        and (logprobs is None or logprobs is False)
-        and is_plain
-        and not any(body.get(name) for name in _RESTART_FIELDS)
-    )
 
 
 def _plan_whole(
@@ -134,22 +111,40 @@ def _plan_whole(
 ) -> RequestPlan:
     exact = traits.kind is EngineKind.VLLM and is_continuable(body)
     return RequestPlan(
-        mode, claim.endpoint, _with_stream(body, traits, exact=exact), before, exact=exact
+        mode,
+        claim.endpoint,
+        _with_stream(body, traits, exact=exact),
+        before,
+        exact=exact,
+        stop=parse_stop_rule(body) if is_continuable(body) else NO_STOPS,
+        tells_ids=_tells_ids(body, traits),
     )
+
+
+def _tells_ids(body: dict[str, Any], traits: EngineTraits) -> bool:
+    return traits.kind is EngineKind.VLLM and body.get("return_token_ids") is True
 
 
 def _plan_rest(claim: Claim, body: dict[str, Any], traits: EngineTraits) -> RequestPlan | None:
     """Return a request for the rest of the answer; None if the engine can't give it."""
-    limit = _find_limit(claim.endpoint, body)
+    limit = find_limit(claim.endpoint, body)
     left = None if limit is None else limit - claim.tokens
     if left is not None and left <= 0:
-        return _plan_nothing(claim)
+        return _plan_nothing(claim, body, traits)
     if traits.kind is EngineKind.VLLM:
         if not claim.token_ids:
             # Its first worker did not keep them: the text is not all that was generated.
             return None
         if _is_exactly_continuable(claim, body):
             return _plan_from_ids(claim, body, traits, left)
+        if _tells_ids(body, traits):
+            return None  # ids from before and after the cut would belong to two tokenisations
+    return _plan_from_text(claim, body, traits, left)
+
+
+def _plan_from_text(
+    claim: Claim, body: dict[str, Any], traits: EngineTraits, left: int | None
+) -> RequestPlan | None:
     rest = dict(body)
     if claim.endpoint == CHAT:
         messages = _build_messages(body, claim.text, traits)
@@ -158,33 +153,35 @@ def _plan_rest(claim: Claim, body: dict[str, Any], traits: EngineTraits) -> Requ
         rest["messages"] = messages
         if traits.kind is EngineKind.VLLM:
             rest |= {"add_generation_prompt": False, "continue_final_message": True}
-    elif isinstance(prompt := body.get("prompt"), str):
-        rest["prompt"] = prompt + claim.text
     else:
-        return None
+        prompt = body.get("prompt")
+        prompt = prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else prompt
+        if not isinstance(prompt, str):
+            return None
+        rest["prompt"] = prompt + claim.text
     _set_limits(claim, rest, left)
-    before = Before(claim.text, claim.tokens, in_prompt=True)
     # The ids of the part before belong to another tokenisation than those to come.
-    return RequestPlan(Mode.TEXT, claim.endpoint, _with_stream(rest, traits, exact=False), before)
+    rest = _with_stream(rest, traits, exact=False)
+    before = _build_before(claim, tells_ids=False)
+    return RequestPlan(Mode.TEXT, claim.endpoint, rest, before, stop=parse_stop_rule(body))
 
 
-def _is_exactly_continuable(claim: Claim, body: dict[str, Any]) -> bool:
-    # With stop strings vLLM holds back text, so that ids and delivered text do not match.
-    return (
-        bool(claim.prompt_token_ids)
-        and len(claim.token_ids) == claim.tokens
-        and not body.get("stop")
-        and _is_text_only(body)
+def _build_before(claim: Claim, *, tells_ids: bool) -> Before:
+    return Before(
+        claim.text,
+        claim.tokens,
+        in_prompt=True,
+        prompt_tokens=len(claim.prompt_token_ids) or None,
+        regenerated=claim.regenerated,
+        token_ids=claim.token_ids if tells_ids else (),
+        prompt_token_ids=claim.prompt_token_ids if tells_ids else (),
     )
 
 
-def _is_text_only(body: dict[str, Any]) -> bool:
-    for message in body.get("messages") or ():
-        content = message.get("content") if isinstance(message, dict) else None
-        parts = content if isinstance(content, list) else ()
-        if any(not isinstance(part, dict) or part.get("type") != "text" for part in parts):
-            return False
-    return True
+def _is_exactly_continuable(claim: Claim, body: dict[str, Any]) -> bool:
+    return (
+        bool(claim.prompt_token_ids) and len(claim.token_ids) == claim.tokens and is_text_only(body)
+    )
 
 
 def _plan_from_ids(
@@ -194,33 +191,28 @@ def _plan_from_ids(
     if left is None and traits.max_model_len is not None:
         left = traits.max_model_len - len(prompt)
         if left <= 0:
-            return _plan_nothing(claim)
+            return _plan_nothing(claim, body, traits)
     is_chat = claim.endpoint == CHAT
     rest = {k: v for k, v in body.items() if not (is_chat and k in _CHAT_ONLY_FIELDS)}
     rest["prompt"] = prompt
     _set_limits(claim, rest, left)
     rest["max_tokens"] = left
-    before = Before(
-        claim.text, claim.tokens, in_prompt=True, prompt_tokens=len(claim.prompt_token_ids)
+    tells_ids = _tells_ids(body, traits)
+    return RequestPlan(
+        Mode.TOKENS,
+        COMPLETIONS,
+        _with_stream(rest, traits, exact=True),
+        _build_before(claim, tells_ids=tells_ids),
+        exact=True,
+        stop=parse_stop_rule(body),
+        tells_ids=tells_ids,
     )
-    rest = _with_stream(rest, traits, exact=True)
-    return RequestPlan(Mode.TOKENS, COMPLETIONS, rest, before, exact=True)
 
 
-def _plan_nothing(claim: Claim) -> RequestPlan:
-    known = len(claim.prompt_token_ids) or None
-    before = Before(claim.text, claim.tokens, prompt_tokens=known)
-    return RequestPlan(Mode.FINISHED, claim.endpoint, {}, before, stream=False)
-
-
-def _find_limit(endpoint: str, body: dict[str, Any]) -> int | None:
-    """Return how many tokens the whole answer may have; None for no limit of the client's."""
-    limit = body.get("max_tokens")
-    if endpoint == CHAT:
-        limit = body.get("max_completion_tokens") or limit
-    elif "max_tokens" not in body:
-        limit = DEFAULT_COMPLETION_TOKENS
-    return limit if isinstance(limit, int) else None
+def _plan_nothing(claim: Claim, body: dict[str, Any], traits: EngineTraits) -> RequestPlan:
+    tells_ids = _tells_ids(body, traits)
+    before = _build_before(claim, tells_ids=tells_ids)
+    return RequestPlan(Mode.FINISHED, claim.endpoint, {}, before, stream=False, tells_ids=tells_ids)
 
 
 def _set_limits(claim: Claim, rest: dict[str, Any], left: int | None) -> None:
@@ -253,9 +245,16 @@ def _build_messages(
 
 def _with_stream(body: dict[str, Any], traits: EngineTraits, *, exact: bool) -> dict[str, Any]:
     options: dict[str, Any] = {"include_usage": True}
-    extra: dict[str, Any] = {}
+    asked: dict[str, Any] = {"stream": True, "stream_options": options}
     if traits.kind is EngineKind.VLLM:
         options["continuous_usage_stats"] = True
         if exact:
-            extra["return_token_ids"] = True
-    return {**body, "stream": True, "stream_options": options, **extra}
+            asked["return_token_ids"] = True
+    elif traits.kind is EngineKind.LLAMACPP:
+        asked["timings_per_token"] = True
+    is_counted = traits.kind is not EngineKind.OPENAI
+    if is_counted and is_continuable(body) and parse_stop_rule(body).strings:
+        # Looked for here: an engine that knew them would hold text back, and the count of tokens,
+        # or their ids, not match the text. It needs an engine that tells its counts all along.
+        body = {name: value for name, value in body.items() if name != "stop"}
+    return body | asked

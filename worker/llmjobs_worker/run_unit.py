@@ -23,6 +23,7 @@ from llmjobs_worker.chunks import EngineUsage
 from llmjobs_worker.engine_client import EngineClient, EngineError
 from llmjobs_worker.held import AbortReason, HeldUnit, HeldUnits
 from llmjobs_worker.metrics import WorkerMetrics
+from llmjobs_worker.outlet import NOTHING, Piece
 from llmjobs_worker.persist import persist
 from llmjobs_worker.publisher import Publisher
 from llmjobs_worker.resume import EngineTraits, Mode, RequestPlan, plan_request
@@ -42,6 +43,8 @@ class Finished:
 
     body: bytes
     usage: Usage
+    rest: Piece = NOTHING
+    """Progress that goes to the store together with the answer."""
     status: int = 200
 
 
@@ -106,16 +109,23 @@ class UnitRunner:
             )
         self.metrics.continuations.labels(plan.mode).inc()
         if plan.mode is Mode.RESTART:
-            checkpoint.restart()
+            checkpoint.restart(plan.before.regenerated)
             self.publisher.notify(checkpoint)
-        answer = Answer(claim.endpoint, claim.model, plan.before, exact=plan.exact)
+        answer = Answer(
+            claim.endpoint,
+            claim.model,
+            plan.before,
+            exact=plan.exact,
+            stop=plan.stop,
+            tells_ids=plan.tells_ids,
+        )
         if plan.mode is Mode.FINISHED:
             answer.finish("length")
             return Finished(answer.build_response(), answer.build_usage())
         if not plan.stream:
             return await self._fetch_whole(plan)
         await self._stream(plan, answer, checkpoint)
-        return Finished(answer.build_response(), answer.build_usage())
+        return Finished(answer.build_response(), answer.build_usage(), answer.take_rest())
 
     async def _stream(self, plan: RequestPlan, answer: Answer, checkpoint: Checkpoint) -> None:
         started_s = time.monotonic()
@@ -133,6 +143,8 @@ class UnitRunner:
                 self.metrics.tokens.inc(answer.tokens - before)
                 if not checkpoint.is_written:
                     self.publisher.notify(checkpoint)
+                if answer.is_stopped:
+                    break  # leaving closes the connection: the engine does not know of the stop
         if not answer.is_whole:
             message = "the engine ended the stream before the answer was whole"
             raise EngineError(build_network_failure("engine_stream_cut", message))
@@ -192,6 +204,7 @@ class UnitRunner:
     async def _complete(self, unit: HeldUnit, checkpoint: Checkpoint, done: Finished) -> bool:
         if checkpoint.is_unconfirmed:
             await self._write(checkpoint)
+        checkpoint.add(done.rest)
 
         async def complete() -> bool:
             try:

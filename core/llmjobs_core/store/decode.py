@@ -107,7 +107,7 @@ def _parse_claim(item: list[object]) -> Claim:
     (ref, fence, pool, model, endpoint, body, recovery, attempt, failures, limit, job_class) = item[
         :11
     ]
-    blob, text, token_ids, tokens, prompt_ids = item[11:]
+    blob, text, token_ids, tokens, prompt_ids, regenerated, partial = item[11:]
     line = parse_line(blob)
     return Claim(
         ref=UnitRef.parse(as_text(ref)),
@@ -126,6 +126,8 @@ def _parse_claim(item: list[object]) -> Claim:
         token_ids=unpack_ids(token_ids) if isinstance(token_ids, bytes) else (),
         tokens=as_int(tokens),
         prompt_token_ids=unpack_ids(prompt_ids) if isinstance(prompt_ids, bytes) else (),
+        regenerated=as_int(regenerated),
+        is_partial=as_int(partial) > 0,
     )
 
 

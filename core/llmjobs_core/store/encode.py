@@ -165,7 +165,7 @@ def reap_args(prefix: str, template: str, limit: int) -> list[Arg]:
 
 def _progress_fields(update: ProgressUpdate | None) -> list[Arg]:
     if update is None:
-        return ["", 0, "", "", 0, -1]
+        return ["", 0, "", "", 0, -1, 0, 0]
     return [
         update.text,
         update.tokens,
@@ -173,6 +173,8 @@ def _progress_fields(update: ProgressUpdate | None) -> list[Arg]:
         pack_ids(update.prompt_token_ids),
         int(update.reset),
         update.at,
+        update.regenerated,
+        int(update.is_partial),
     ]
 
 

@@ -134,6 +134,21 @@ async def test_a_lost_lease_hands_on_the_checkpoint(store: JobStore, driver: Dri
     assert (again.text, again.token_ids, again.tokens) == ("so far", (7, 8), 2)
 
 
+async def test_a_restart_keeps_count_of_what_it_made_void(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    claim = await driver.claim_one()
+    thought = ProgressUpdate(ref=claim.ref, fence=claim.fence, tokens=5, is_partial=True)
+    await store.progress([thought])
+    await make_due(store, "leases")
+    claim = await driver.claim_one()
+    assert (claim.tokens, claim.is_partial, claim.regenerated) == (5, True, 0)
+    again = ProgressUpdate(ref=claim.ref, fence=claim.fence, reset=True, regenerated=5)
+    await store.progress([again])
+    await make_due(store, "leases")
+    claim = await driver.claim_one()
+    assert (claim.tokens, claim.is_partial, claim.regenerated) == (0, False, 5)
+
+
 async def test_three_lost_leases_are_poison(store: JobStore, driver: Driver) -> None:
     job = make_job()
     await store.submit(job)

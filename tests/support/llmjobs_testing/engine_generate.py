@@ -53,38 +53,58 @@ class Generation:
     choices: int
     seed: int | None
     stop: Sequence[str]
+    stop_is_included: bool
+    min_tokens: int
+    """No stop string is looked for before so many tokens."""
     stream: bool
     usage_in_every_chunk: bool
     usage_at_end: bool
     token_ids: bool
+    timings: bool
+    """Whether each chunk has llama.cpp's counts."""
     logprobs: bool
     made: int = 0
     id: str = field(default_factory=lambda: f"cmpl-{time.monotonic_ns()}")
 
     def steps(self) -> Iterator[Step]:
         """Yield the tokens; the last one has a finish reason."""
-        held = max((len(stop) for stop in self.stop), default=1) - 1
+        longest = max((len(stop) for stop in self.stop), default=1)
+        held = 0 if self.stop_is_included else longest - 1
         text, sent = "", 0
         for index in range(self.start, self.script.tokens + 1):
             self.made += 1
             is_end = index == self.script.tokens
+            old = len(text)
             text += "" if is_end else self._piece(index)
-            cut = min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=-1)
-            reason = "stop" if is_end or cut >= 0 else None
+            stop, end = self._find_stop(text, old)
+            reason = "stop" if is_end or stop else None
             if reason is None and self.limit is not None and self.made >= self.limit:
                 reason = "length"
-            upto = cut if cut >= 0 else len(text) if reason else max(sent, len(text) - held)
-            stop_reason = next((s for s in self.stop if text[cut:].startswith(s)), None)
+            upto = len(text) if reason else max(sent, len(text) - held)
+            if stop:
+                upto = end if self.stop_is_included else end - len(stop)
             yield Step(
                 index,
                 text[sent:upto],
                 EOS_ID if is_end else FIRST_GENERATED_ID + index,
                 reason,
-                stop_reason if cut >= 0 else None,
+                stop,
             )
             if reason:
                 return
             sent = upto
+
+    def _find_stop(self, text: str, old: int) -> tuple[str | None, int]:
+        """Return the stop string that ends first behind *old* characters, and where."""
+        if self.made <= self.min_tokens:
+            return None, 0
+        found = [
+            (at + len(stop), i, stop)
+            for i, stop in enumerate(self.stop)
+            if (at := text.find(stop, max(0, old - len(stop) + 1))) >= 0
+        ]
+        end, _, stop = min(found, default=(0, 0, None))
+        return stop, end
 
     def _piece(self, index: int) -> str:
         if index > self.start:
@@ -133,6 +153,7 @@ class Generation:
             if self.chat:
                 choice["message"] = choice.pop("delta")
             choice["finish_reason"] = self._finish_reason(steps[-1])
+            choice["stop_reason"] = steps[-1].stop_reason
             choice["logprobs"] = self._logprobs(steps) if self.logprobs else None
             choices.append(choice)
         whole = self._chunk(choices, usage=True)
@@ -179,6 +200,9 @@ class Generation:
             "model": self.model,
             "choices": choices,
         }
+        if self.timings and self.made:
+            prompt = len(self.prompt_ids)
+            chunk["timings"] = {"cache_n": 1, "prompt_n": prompt - 1, "predicted_n": self.made}
         if usage:
             prompt, completion = len(self.prompt_ids), self.made * self.choices
             chunk["usage"] = {
@@ -212,9 +236,12 @@ def build_generation(path: str, body: dict[str, Any], script: Script, *, kind: s
         choices=body.get("n") or 1,
         seed=seed,
         stop=[body["stop"]] if isinstance(body.get("stop"), str) else body.get("stop") or [],
+        stop_is_included=exact and bool(body.get("include_stop_str_in_output")),
+        min_tokens=(body.get("min_tokens") or 0) if exact else 0,
         stream=bool(body.get("stream")),
         usage_in_every_chunk=exact and bool(options.get("continuous_usage_stats")),
         usage_at_end=bool(options.get("include_usage")),
+        timings=kind == "llamacpp" and bool(body.get("timings_per_token")),
         token_ids=exact and bool(body.get("return_token_ids")),
         logprobs=bool(body.get("logprobs")),
     )

@@ -10,8 +10,9 @@ from llmjobs_core.jobs import Usage
 from llmjobs_testing.engine_generate import build_generation
 from llmjobs_testing.engine_script import Script
 from llmjobs_testing.engine_text import build_text
-from llmjobs_worker.assemble import Answer, Before, Piece
+from llmjobs_worker.assemble import Answer, Before
 from llmjobs_worker.chunks import parse_chunk
+from llmjobs_worker.outlet import Piece, StopRule
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 EXACT = {
@@ -160,10 +161,67 @@ def test_an_aborted_choice_is_not_whole() -> None:
     assert not assemble([chunk])[0].is_whole
 
 
-def test_the_prompt_of_a_continuation_is_not_kept_as_the_jobs_prompt() -> None:
-    before = Before("so far", 2, in_prompt=True, prompt_tokens=3)
-    answer = Answer(CHAT, "m", before, exact=True)
-    chunk = parse_chunk(
-        b'{"choices":[{"index":0,"text":" on","token_ids":[9],"prompt_token_ids":[1,2,3,7,8]}]}'
-    )
-    assert answer.take(chunk) == Piece(" on", (9,), 1)
+def chunk(**fields: Any) -> bytes:
+    return msgspec.json.encode({"id": "a", **fields})
+
+
+def say(text: str, ids: list[int] | None = None, reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": reason}
+    return chunk(choices=[choice if ids is None else {**choice, "token_ids": ids}])
+
+
+def test_what_comes_with_the_end_goes_with_the_result_only() -> None:
+    """A checkpoint that held a stop token's text would be continued behind it."""
+    answer, pieces = assemble([say("a", [5]), say("b", [6], "stop")])
+    assert [piece.text for piece in pieces] == ["a"]
+    assert answer.take_rest() == Piece("b", (6,), 1)
+
+
+def test_the_prompt_of_a_continuation_is_not_the_clients() -> None:
+    """Taken for it, the tokens before the cut would be sent twice by the next worker."""
+    before = Before("a", 1, in_prompt=True, prompt_tokens=2)
+    choice = {"index": 0, "text": "b", "token_ids": [6], "prompt_token_ids": [1, 2, 5]}
+    _, pieces = assemble([chunk(choices=[choice])], before=before)
+    assert pieces == [Piece("b", (6,), 1)]
+
+
+def test_text_without_ids_ends_exactness_for_good() -> None:
+    _, pieces = assemble([say("a", [5]), say("b"), say("c", [7])])
+    assert pieces == [Piece("a", (5,), 1), Piece("b", (), 1), Piece("c", (), 1)]
+
+
+def test_a_chunk_of_several_tokens_is_one_piece() -> None:
+    _, pieces = assemble([say("a b", [5, 6])])
+    assert pieces == [Piece("a b", (5, 6), 2)]
+
+
+def test_reasoning_counts_as_progress_that_can_not_be_continued() -> None:
+    thought = chunk(choices=[{"index": 0, "delta": {"reasoning_content": "hm"}}])
+    _, pieces = assemble([thought, say("a")], exact=False)
+    assert [(piece.text, piece.tokens) for piece in pieces] == [("", 1), ("a", 1)]
+    assert all(piece.is_partial for piece in pieces)
+
+
+def test_a_stop_string_in_reasoning_ends_it_as_in_vllm() -> None:
+    thoughts = [{"index": 0, "delta": {"reasoning": text}, "token_ids": [1]} for text in "aEND"]
+    answer = Answer(CHAT, "m", Before(), exact=True, stop=StopRule(("END",)))
+    for thought in thoughts:
+        answer.take(parse_chunk(chunk(choices=[thought])))
+    assert answer.is_stopped
+    choice = json.loads(answer.build_response())["choices"][0]
+    assert (choice["message"]["reasoning"], choice["finish_reason"]) == ("a", "stop")
+
+
+def test_llamacpps_counts_stand_in_for_its_usage() -> None:
+    timings = {"cache_n": 3, "prompt_n": 4, "predicted_n": 2, "predicted_ms": 1.5}
+    answer = Answer(CHAT, "m", Before("x", 5, in_prompt=True), exact=False)
+    answer.take(parse_chunk(chunk(choices=[{"delta": {"content": "b"}}], timings=timings)))
+    assert answer.build_usage() == Usage(2, 7)
+
+
+def test_details_of_one_request_are_not_told_of_a_continued_answer() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached": 8}}
+    for before, is_told in ((Before(), True), (Before("a", 1, in_prompt=True), False)):
+        answer, _ = assemble([chunk(usage=usage, choices=[])], before=before)
+        told = json.loads(answer.build_response())["usage"]
+        assert ("prompt_tokens_details" in told) is is_told

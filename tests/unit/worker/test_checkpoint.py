@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from llmjobs_core.jobs import ProgressUpdate
 from llmjobs_core.names import UnitRef
 from llmjobs_testing.claims import make_claim
-from llmjobs_worker.assemble import Piece
 from llmjobs_worker.checkpoint import Checkpoint
+from llmjobs_worker.outlet import Piece
 
 
 class FakeStore:
@@ -42,7 +42,7 @@ def run(steps: list[tuple[str, str]]) -> tuple[FakeStore, str]:
             checkpoint.add(Piece(text, (ids,), 1))
         elif step == "restart":
             want = ""
-            checkpoint.restart()
+            checkpoint.restart(0)
         elif step == "store_loses":
             store.text, store.ids, store.tokens = states[-1 - min(int(text), len(states) - 1)]
         elif (update := checkpoint.build_update()) is not None and step != "not_sent":
@@ -119,8 +119,24 @@ def test_a_store_that_is_behind_gets_everything_again() -> None:
 
 def test_a_restart_voids_what_was_there() -> None:
     checkpoint = Checkpoint.of_claim(make_claim(text="a", token_ids=(1,), tokens=1))
-    checkpoint.restart()
+    checkpoint.restart(0)
     checkpoint.add(Piece("b", (2,), 1))
     update = checkpoint.build_update()
     assert update is not None
     assert (update.text, update.token_ids, update.reset) == ("b", (2,), True)
+
+
+def test_void_tokens_are_kept_when_the_store_gets_everything_again() -> None:
+    checkpoint = Checkpoint.of_claim(make_claim(text="a", tokens=3, regenerated=4))
+    checkpoint.rewind()
+    update = checkpoint.build_update()
+    assert update is not None
+    assert (update.reset, update.regenerated, update.tokens) == (True, 4, 3)
+
+
+def test_an_answer_that_is_not_all_text_says_so_to_the_store() -> None:
+    checkpoint = Checkpoint.of_claim(make_claim())
+    checkpoint.add(Piece("", (), 2, is_partial=True))
+    update = checkpoint.build_update()
+    assert update is not None
+    assert (update.tokens, update.is_partial) == (2, True)

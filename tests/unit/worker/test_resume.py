@@ -9,6 +9,7 @@ import pytest
 from llmjobs_core.states import Recovery
 from llmjobs_testing.claims import make_claim
 from llmjobs_worker.assemble import Before
+from llmjobs_worker.outlet import NO_STOPS, StopRule
 from llmjobs_worker.resume import EngineKind, EngineTraits, Mode, plan_request
 
 VLLM = EngineTraits(EngineKind.VLLM, max_model_len=1000)
@@ -86,22 +87,49 @@ def test_a_full_context_asks_for_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("traits", "flags"),
-    [
-        (VLLM, {"add_generation_prompt": False, "continue_final_message": True}),
-        (LLAMACPP, {}),
-    ],
-)
-def test_stop_strings_continue_from_text(traits: EngineTraits, flags: dict[str, bool]) -> None:
-    body = {**CHAT, "stop": ["x"], "max_tokens": 10}
-    plan = plan_request(make_claim(body, **CUT), traits)
+def test_stop_strings_are_looked_for_here_where_ids_continue() -> None:
+    """An engine that knew them would hold text back, so that ids and text did not match."""
+    body = {**CHAT, "stop": ["x"], "include_stop_str_in_output": True, "min_tokens": 5}
+    for claim in (make_claim(body), make_claim(body, **CUT)):
+        plan = plan_request(claim, VLLM)
+        assert plan.exact
+        assert plan.stop == StopRule(("x",), is_included=True, min_tokens=5)
+        assert "stop" not in plan.body
+        assert plan.body["include_stop_str_in_output"] is True  # it is for stop tokens as well
+
+
+@pytest.mark.parametrize("stop", ["", ["a", ""], [3], {"a": 1}], ids=str)
+def test_stop_strings_that_make_no_sense_are_the_engines_to_refuse(stop: object) -> None:
+    plan = plan_request(make_claim({**CHAT, "stop": stop}), VLLM)
+    assert (plan.body["stop"], plan.stop) == (stop, NO_STOPS)
+
+
+def test_stop_tokens_stay_with_the_engine() -> None:
+    body = {**CHAT, "stop_token_ids": [5], "ignore_eos": True, "max_tokens": 10}
+    rest = plan_request(make_claim(body, **CUT), VLLM).body
+    assert (rest["stop_token_ids"], rest["ignore_eos"]) == ([5], True)
+
+
+def test_an_engine_that_counts_as_it_goes_is_not_told_the_stop_strings() -> None:
+    body = {**CHAT, "stop": "x", "max_tokens": 10}
+    plan = plan_request(make_claim(body, **CUT_WITHOUT_IDS), LLAMACPP)
     assert (plan.mode, plan.path, plan.exact) == (Mode.TEXT, "/v1/chat/completions", False)
     assert plan.body["messages"] == [USER, {"role": "assistant", "content": "upon a"}]
-    assert plan.body["max_tokens"] == 7
-    assert {k: plan.body[k] for k in flags} == flags
-    assert "return_token_ids" not in plan.body
+    assert (plan.body["max_tokens"], plan.body["timings_per_token"]) == (7, True)
+    assert "stop" not in plan.body
+    assert plan.stop == StopRule(("x",))
     assert plan.before == Before("upon a", 3, in_prompt=True)
+
+
+def test_other_engines_are_told_the_stop_strings_and_watched_as_well() -> None:
+    body = {**COMPLETION, "stop": "x"}
+    plan = plan_request(make_claim(body, endpoint=COMPLETIONS, **CUT_WITHOUT_IDS), OPENAI)
+    assert (plan.mode, plan.body["stop"], plan.stop) == (Mode.TEXT, "x", StopRule(("x",)))
+
+
+def test_the_stop_strings_of_several_answers_are_the_engines() -> None:
+    plan = plan_request(make_claim({**CHAT, "stop": "x", "n": 2}), VLLM)
+    assert (plan.body["stop"], plan.stop) == ("x", NO_STOPS)
 
 
 def test_the_clients_own_open_message_is_continued() -> None:
@@ -113,7 +141,14 @@ def test_the_clients_own_open_message_is_continued() -> None:
 def test_images_continue_from_text() -> None:
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}
     plan = plan_request(make_claim({**CHAT, "messages": [image]}, **CUT), VLLM)
-    assert plan.mode is Mode.TEXT
+    assert (plan.mode, plan.exact) == (Mode.TEXT, False)
+    assert plan.body["messages"] == [image, {"role": "assistant", "content": "upon a"}]
+    assert (plan.body["add_generation_prompt"], plan.body["continue_final_message"]) == (
+        False,
+        True,
+    )
+    assert "return_token_ids" not in plan.body
+    assert plan.before == Before("upon a", 3, in_prompt=True, prompt_tokens=2)
 
 
 @pytest.mark.parametrize("traits", [LLAMACPP, OPENAI])
@@ -174,6 +209,45 @@ def test_a_job_may_ask_to_start_again() -> None:
 def test_a_prompt_of_ids_starts_again_without_an_exact_engine() -> None:
     claim = make_claim({**COMPLETION, "prompt": [1, 2]}, endpoint=COMPLETIONS, **CUT_WITHOUT_IDS)
     assert plan_request(claim, LLAMACPP).mode is Mode.RESTART
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], [[1], [2]]], ids=str)
+@pytest.mark.parametrize("traits", [VLLM, LLAMACPP])
+def test_several_prompts_start_again(traits: EngineTraits, prompt: list[Any]) -> None:
+    """Each has an answer of its own, and a checkpoint holds the first one's only."""
+    body = {"model": "m", "prompt": prompt}
+    assert plan_request(make_claim(body, endpoint=COMPLETIONS), traits).exact is False
+    plan = plan_request(make_claim(body, endpoint=COMPLETIONS, **CUT), traits)
+    assert plan.mode is Mode.RESTART
+
+
+def test_a_list_of_one_prompt_is_one_prompt() -> None:
+    body = {"model": "m", "prompt": ["once "], "max_tokens": 9}
+    claim = make_claim(body, endpoint=COMPLETIONS, **CUT_WITHOUT_IDS)
+    assert plan_request(claim, LLAMACPP).body["prompt"] == "once upon a"
+    assert plan_request(make_claim(body, endpoint=COMPLETIONS, **CUT), VLLM).mode is Mode.TOKENS
+
+
+@pytest.mark.parametrize("traits", [VLLM, LLAMACPP, OPENAI])
+def test_an_answer_that_is_more_than_its_text_starts_again(traits: EngineTraits) -> None:
+    plan = plan_request(make_claim(CHAT, is_partial=True, **CUT), traits)
+    assert plan.mode is Mode.RESTART
+
+
+def test_void_tokens_add_up_over_restarts() -> None:
+    body = {**CHAT, "n": 2}
+    assert plan_request(make_claim(body, regenerated=4, **CUT), VLLM).before.regenerated == 7
+    assert plan_request(make_claim(body, regenerated=4), VLLM).before.regenerated == 4
+    assert plan_request(make_claim(CHAT, regenerated=4, **CUT), VLLM).before.regenerated == 4
+
+
+def test_a_client_that_wants_ids_gets_those_before_the_cut_too() -> None:
+    body = {**CHAT, "return_token_ids": True}
+    plan = plan_request(make_claim(body, **CUT), VLLM)
+    assert (plan.before.token_ids, plan.before.prompt_token_ids) == ((21, 22, 23), (11, 12))
+    assert plan.tells_ids
+    mixed = make_claim(body, **{**CUT, "tokens": 5})
+    assert plan_request(mixed, VLLM).mode is Mode.RESTART  # text would be tokenised anew
 
 
 @pytest.mark.parametrize("extra", [{"use_beam_search": True}, {"best_of": 3}], ids=str)

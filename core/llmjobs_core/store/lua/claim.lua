@@ -8,10 +8,11 @@ if not j then return {} end
 local function describe(ref)
   local ukey, _, line = unit_key(ref)
   local job = call('HMGET', j.key, 'model', 'ep', 'body')
-  local u = call('HMGET', ukey, 'ufence', 'uatt', 'utry', 'utk')
+  local u = call('HMGET', ukey, 'ufence', 'uatt', 'utry', 'utk', 'uvoid', 'upart')
   return { ref, u[1], j.pool, job[1], job[2], line and '' or job[3], j.rec, u[2], u[3] or '0', j.bl,
     j.cls, line and call('HGET', key('in', id), line) or '', call('GET', key('txt', ref)) or '',
-    call('GET', key('tok', ref)) or '', u[4] or '0', call('GET', key('ptk', ref)) or '' }
+    call('GET', key('tok', ref)) or '', u[4] or '0', call('GET', key('ptk', ref)) or '',
+    u[5] or '0', u[6] or '0' }
 end
 
 local again = call('GET', key('claim', token))

@@ -1,5 +1,6 @@
 -- Stores the result of a unit. ARGV: ref, fence, HTTP status, body, prompt tokens, completion
--- tokens, regenerated tokens, then the last progress: text, tokens, token ids, prompt ids, reset, at
+-- tokens, regenerated tokens, then the last progress: text, tokens, token ids, prompt ids, reset, at,
+-- void tokens, partial
 local ref, fence = ARGV[3], ARGV[4]
 local id, line = split_ref(ref)
 local j = load_job(id)
@@ -7,7 +8,8 @@ if not j then return 0 end
 if not holds(ref, fence) then
   return was_ended_by(ref, fence, 1) and 1 or 0
 end
-if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], num(ARGV[15])) then
+if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], num(ARGV[15]),
+  num(ARGV[16]), ARGV[17]) then
   return -1
 end
 stop_unit(j, ref)
