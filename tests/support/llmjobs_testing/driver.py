@@ -72,7 +72,7 @@ class Driver:
 
     async def say(self, claim: Claim, text: str) -> None:
         """Let *claim* generate *text*, a token for each word."""
-        key = f"{claim.ref}@{claim.fence}"
+        key = _key(claim)
         at = self._sent.get(key, len(claim.text.encode()))
         update = ProgressUpdate(
             ref=claim.ref, fence=claim.fence, text=text, tokens=len(text.split()) or 1, at=at
@@ -82,7 +82,7 @@ class Driver:
 
     def forget_sent(self, claim: Claim) -> None:
         """The text of *claim* was voided: it begins anew."""
-        self._sent[str(claim.ref)] = 0
+        self._sent[_key(claim)] = 0
 
     async def submit_again(self, record: JobRecord) -> None:
         """Submit a job of the same id, as the operator does for an LLMJob that the store lost."""
@@ -93,7 +93,7 @@ class Driver:
 
     def forget(self, claim: Claim) -> None:
         """Begin *claim* anew, whatever was said for it before."""
-        self._sent.pop(str(claim.ref), None)
+        self._sent.pop(_key(claim), None)
 
     async def complete(self, claim: Claim, text: str = "") -> None:
         """End *claim* well; *text* is the content of its result."""
@@ -131,3 +131,7 @@ class Driver:
         await self.store.close()
         await self._raw.aclose()
         self._sync.close()
+
+
+def _key(claim: Claim) -> str:
+    return f"{claim.ref}@{claim.fence}"
