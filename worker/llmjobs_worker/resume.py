@@ -95,7 +95,7 @@ def plan_request(claim: Claim, traits: EngineTraits) -> RequestPlan:
         body.pop("stream", None)
         body.pop("stream_options", None)
         return RequestPlan(Mode.FRESH, claim.endpoint, body, Before(), stream=False)
-    if not claim.tokens:
+    if not (claim.text or claim.tokens):
         before = Before(regenerated=claim.regenerated)
         return _plan_whole(claim, body, traits, Mode.FRESH, before)
     if claim.recovery is Recovery.RESUME and is_continuable(body) and not claim.is_partial:
