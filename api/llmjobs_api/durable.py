@@ -147,7 +147,7 @@ async def submit_durable(
     await gateway.store.check_writable()
     manifest = build_manifest(job, names_pool=names_pool, inline=inline)
     body, created = await _create(resources, manifest)
-    new = build_new_job(parse_llmjob(body), job.pool, job.model)
+    new = build_new_job(parse_llmjob(body), job.pool, job.model, status=body.get("status"))
     ended = _ended_state(body)
     if ended is not None:
         return new, Submitted(new.id, False, ended)

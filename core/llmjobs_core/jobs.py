@@ -50,6 +50,8 @@ class NewJob:
     user: str = ""
     """Who submitted it, as authenticated."""
     suspend: bool = False
+    resubmitted: bool = False
+    """Whether the store had it before and lost it: its watchers are told with ``reset``."""
     backoff_limit: int = DEFAULT_BACKOFF_LIMIT
     recovery: Recovery = Recovery.RESUME
     active_deadline_s: int | None = None

@@ -97,7 +97,7 @@ class JobReconciler:
                 ended=status.get("completionTime"),
                 now_ms=self._now_ms(),
             )
-            record = await self._apply(key, job, record, plan)
+            record = await self._apply(key, job, record, plan, status)
         except InvalidResource as error:
             refusal = Refusal("InvalidSpec", str(error), final=True)
             await self._refuse(key, meta, status, refusal)
@@ -143,7 +143,12 @@ class JobReconciler:
     # -- applying -----------------------------------------------------------------------------
 
     async def _apply(
-        self, key: ObjectKey, job: LLMJob, record: JobRecord | None, plan: JobPlan
+        self,
+        key: ObjectKey,
+        job: LLMJob,
+        record: JobRecord | None,
+        plan: JobPlan,
+        status: Mapping[str, Any],
     ) -> JobRecord | None:
         for step in plan.steps:
             if step is Step.ADD_FINALIZER:
@@ -153,7 +158,7 @@ class JobReconciler:
                 )
                 self._view.see(key, body)
             elif step is Step.SUBMIT:
-                record = await self._submit(job)
+                record = await self._submit(job, status)
             elif step is Step.DELETE_OBJECT:
                 await self._cluster.delete(key, job.metadata.uid)
             elif record is not None:
@@ -173,11 +178,11 @@ class JobReconciler:
                 await self._store.reclassify(record.id, job_class=job.spec.job_class)
         return await self._store.fetch(record.id)
 
-    async def _submit(self, job: LLMJob) -> JobRecord:
+    async def _submit(self, job: LLMJob, status: Mapping[str, Any]) -> JobRecord:
         pool, model = self._resolve_pool(job)
         has_lines = job.spec.batch is not None and not job.spec.cancel
         lines = await self._read_batch(job, model) if has_lines else None
-        new = build_new_job(job, pool, model)
+        new = build_new_job(job, pool, model, status=status)
         try:
             submitted = await self._store.submit(new)
             if lines is not None:

@@ -5,7 +5,9 @@ to the same job with the same id, so it does not matter who is first, or whether
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -23,9 +25,12 @@ from llmjobs_core.resources.parse import request_shape
 from llmjobs_core.states import JobSource
 
 
-def build_new_job(job: LLMJob, pool: PoolKey, model: str) -> NewJob:
+def build_new_job(
+    job: LLMJob, pool: PoolKey, model: str, *, status: Mapping[str, Any] | None = None
+) -> NewJob:
     """Return the job of *job*, resolved to *pool* and *model*; a batch's lines follow apart.
 
+    *status* is the LLMJob's as it was read: it tells whether the store had the job before.
     Raises InvalidResource. A job that is to be cancelled comes in suspended, so that none of it
     runs before the cancel.
     """
@@ -52,6 +57,7 @@ def build_new_job(job: LLMJob, pool: PoolKey, model: str) -> NewJob:
         resource=meta.name,
         user=meta.annotations.get(USER_ANNOTATION, ""),
         suspend=spec.suspend or spec.cancel,
+        resubmitted=bool((status or {}).get("jobId")),
         backoff_limit=spec.backoff_limit,
         recovery=spec.recovery,
         active_deadline_s=spec.active_deadline_seconds,

@@ -99,6 +99,7 @@ def submit_args(job: NewJob) -> list[Arg]:
         "user": job.user,
         "retry_of": job.retry_of,
         "sus": 1 if job.suspend else None,
+        "again": 1 if job.resubmitted else None,
         "ad": job.active_deadline_s,
         "qd": job.queue_deadline_s,
     }

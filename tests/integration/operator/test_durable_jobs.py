@@ -154,6 +154,29 @@ async def test_unfinished_durable_jobs_complete_under_their_ids_after_flushall(
         assert (status, text) == (200, b"after all")
 
 
+async def test_a_watcher_is_told_that_what_it_saw_before_flushall_is_void(
+    client: Client, driver: Driver, kubectl: Kubectl
+) -> None:
+    job = await submit(client)
+    await wait_condition(kubectl, f"lj/{job['resource']}", "condition=Accepted")
+    driver.beat()
+    await driver.say(await driver.claim_one(), "half of it")
+    text, last_id = "", ""
+    async with client.stream(f"/jobs/{job['id']}/events") as events:
+        async for event in events:
+            text, last_id = text + event.data.get("text", ""), event.id
+            if text:
+                break
+    await driver.store.client.flushall()
+    await wait_state(client, job["id"], "Queued")
+    driver.beat()
+    await driver.answer("all of it")
+    async with client.stream(f"/jobs/{job['id']}/events", last_id=last_id) as events:
+        async for event in events:
+            text = "" if event.type == "reset" else text + event.data.get("text", "")
+    assert text == "all of it"
+
+
 async def test_the_operator_brings_in_what_the_gateway_could_not_submit(
     plane: ControlPlane, client: Client, driver: Driver, kubectl: Kubectl, own_valkey: Valkey,
     operator: OperatorProcess,

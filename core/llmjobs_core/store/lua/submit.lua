@@ -46,6 +46,8 @@ elseif j.st == 'Queued' then
   pool_waiting(j, 1)
   enqueue(j)
 end
+-- The store lost it once: what its watchers have seen does not count any more.
+if call('HGET', j.key, 'again') then publish(j, 't', 'reset') end
 tell_owner(j)
 if j.st == 'Queued' then dispatch(j.pool) end
 return { id, 1, j.st }
