@@ -44,7 +44,7 @@ def make_worker(
 
     def make(name: str, **settings: str) -> WorkerProcess:
         log = tmp_path / f"{name}.log"
-        wanted = {"engine_url": engine.url, **settings}
-        return WorkerProcess(valkey_url, log=log, pool=str(POOL), **wanted)
+        wanted = {"redis_url": valkey_url, "engine_url": engine.url, **settings}
+        return WorkerProcess(log=log, pool=str(POOL), **wanted)
 
     return make
