@@ -52,17 +52,16 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
 async def play_all(options: argparse.Namespace, names: list[str]) -> list[Played]:
     """Play the scenarios one after the other."""
     played = []
-    async with Player(
-        folder=options.folder, seed=options.seed, is_short=options.short, say=say
-    ) as player:
-        say(f"seed {options.seed}; logs in {player.folder}")
-        for scenario in SCENARIOS:
-            if scenario.name in names:
-                say(f"--- {scenario.name}: {scenario.title}")
-                one = await player.play(scenario)
-                played.append(one)
-                for figure in one.outcome.figures:
-                    say(f"{'ok  ' if figure.is_met else 'MISS'} {figure}")
+    player = Player(folder=options.folder, seed=options.seed, is_short=options.short, say=say)
+    say(f"seed {options.seed}; logs in {player.folder}")
+    for scenario in SCENARIOS:
+        if scenario.name in names:
+            say(f"--- {scenario.name}: {scenario.title}")
+            one = await player.play(scenario)
+            played.append(one)
+            for figure in one.outcome.figures:
+                say(f"{'ok  ' if figure.is_met else 'MISS'} {figure}")
+            say(f"{scenario.name} took {one.took_s:.0f} s")
     return played
 
 

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from llmjobs_chaos.proxy import TcpProxy
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, StoreOptions
+from llmjobs_dev.binaries import fetch_binaries
 from llmjobs_dev.control_plane import ControlPlane
 from llmjobs_dev.ports import find_free_ports
 from llmjobs_dev.process import Process
@@ -85,16 +87,18 @@ class Worker(Server):
 class Cluster:
     """Starts what it is asked for; ends all of it when left."""
 
-    def __init__(self, folder: Path, *, plane: ControlPlane | None = None, proxied: bool = False):
+    def __init__(self, folder: Path, *, with_plane: bool = False, proxied: bool = False) -> None:
+        """*with_plane* starts a control plane, whose operator is then to publish the pool."""
         self.folder = folder
         self.valkey = Valkey(folder / "valkey", folder / "valkey.log")
-        self.proxy: Any = None
-        self.plane = plane
+        self.proxy: TcpProxy | None = None
+        self.plane: ControlPlane | None = None
         self.engines: list[Engine] = []
         self.workers: list[Worker] = []
         self.gateways: list[Server] = []
         self.operators: list[Server] = []
         self._is_proxied = proxied
+        self._with_plane = with_plane
         self._store: JobStore | None = None
 
     async def __aenter__(self) -> Self:
@@ -102,10 +106,13 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         await self.valkey.start()
         if self._is_proxied:
-            self.proxy = None
+            self.proxy = TcpProxy(self.valkey.port)
             await self.proxy.start()
         self._store = JobStore.connect(StoreOptions(self.valkey.url))
-        if self.plane is None:
+        if self._with_plane:
+            self.plane = ControlPlane(await fetch_binaries(print), self.folder / "plane")
+            await self.plane.start()
+        else:
             await self.store.put_pool(PoolRegistration(key=POOL, models=(MODEL,), concurrency=8))
         return self
 
@@ -123,6 +130,8 @@ class Cluster:
         await self.store.close()
         if self.proxy is not None:
             await self.proxy.stop()
+        if self.plane is not None:
+            await self.plane.stop()
         self.valkey.kill()
         await self.valkey.wait()
 
@@ -239,6 +248,14 @@ class Cluster:
             timeout_s=READY_TIMEOUT_S,
         )
 
+    async def wait_requests(self, count: int) -> None:
+        """Return when the engines have seen *count* requests."""
+        await eventually(
+            lambda: len(self.read_journals()) >= count,
+            what=f"{count} requests at the engines",
+            timeout_s=READY_TIMEOUT_S,
+        )
+
     async def crash_redis(self, *, down_s: float) -> None:
         """SIGKILL Redis and start it again on its append-only file."""
         self.valkey.kill()
@@ -262,10 +279,11 @@ async def is_listening(port: int) -> bool:
     return True
 
 
-def open_users(entries: list[Entry], at_s: float) -> set[str]:
-    """Return whose requests were open at an engine at that time."""
+def open_users(entries: list[Entry], at_s: float, until_s: float | None = None) -> set[str]:
+    """Return whose requests were open at an engine then, or at any time until *until_s*."""
     return {
         entry.user
         for entry in entries
-        if entry.opened_s <= at_s and (entry.closed_s is None or entry.closed_s >= at_s)
+        if entry.opened_s <= (until_s or at_s)
+        and (entry.closed_s is None or entry.closed_s >= at_s)
     }

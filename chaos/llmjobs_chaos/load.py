@@ -43,8 +43,10 @@ def build_body(wanted: Wanted) -> dict[str, Any]:
 class Clients:
     """All clients of a scenario, over one connection pool."""
 
-    def __init__(self, gateways: Sequence[Server]) -> None:
+    def __init__(self, gateways: Sequence[Server], *, backoff_limit: int = 3) -> None:
+        """*backoff_limit* is what the clients ask for with each job."""
         self._gateways = gateways
+        self._backoff_limit = backoff_limit
         self._turn = itertools.count()
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S))
 
@@ -62,10 +64,11 @@ class Clients:
         """Submit one job until it is accepted."""
         if asked.is_batch:
             data = b"\n".join(_build_line(i, w) for i, w in enumerate(asked.requests))
-            path, kind = f"/jobs?pool={POOL.name}", "application/jsonl"
+            query = f"pool={POOL.name}&backoffLimit={self._backoff_limit}"
+            path, kind = f"/jobs?{query}", "application/jsonl"
         else:
             path, kind = "/jobs", "application/json"
-            data = msgspec.json.encode({"body": build_body(asked.requests[0])})
+            data = msgspec.json.encode(self._build_job(asked))
         headers = {"Idempotency-Key": asked.key, "Content-Type": kind}
         answer, refusals = await self._insist("POST", path, data, headers, by_s=by_s)
         asked.refusals += refusals
@@ -74,12 +77,15 @@ class Clients:
 
     async def submit_many(self, key: str, jobs: Sequence[Asked]) -> None:
         """Submit up to 100 single jobs in one request, until it is accepted."""
-        data = msgspec.json.encode({"jobs": [{"body": build_body(j.requests[0])} for j in jobs]})
+        data = msgspec.json.encode({"jobs": [self._build_job(asked) for asked in jobs]})
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         answer, refusals = await self._insist("POST", "/jobs", data, headers)
         for asked, made in zip(jobs, answer["jobs"] if answer else (), strict=bool(answer)):
             asked.refusals += refusals
             asked.ids.add(made["id"])
+
+    def _build_job(self, asked: Asked) -> dict[str, Any]:
+        return {"body": build_body(asked.requests[0]), "backoffLimit": self._backoff_limit}
 
     # -- the owner's wishes -------------------------------------------------------------------
 

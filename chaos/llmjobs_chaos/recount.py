@@ -68,6 +68,16 @@ async def note_ends(store: JobStore, jobs: Sequence[Asked], *, again: bool = Fal
     return left
 
 
+async def read_end_times(cluster: Cluster, ledger: Ledger) -> dict[str, float]:
+    """Return when each job ended, in seconds since the epoch; those that did not are left out."""
+    records = await cluster.store.fetch_many([asked.id for asked in ledger.accepted])
+    return {
+        record.id: record.finished_ms / 1000
+        for record in records
+        if record is not None and record.finished_ms is not None
+    }
+
+
 async def recount(cluster: Cluster, ledger: Ledger, *, is_emptied: bool = False) -> Recount:
     """Read everything, then let every job's time to live pass and see what stays."""
     ids = [job_id for asked in ledger.accepted for job_id in asked.ids]

@@ -10,7 +10,6 @@ from llmjobs_chaos.invariants import check
 from llmjobs_chaos.ledger import Ledger
 from llmjobs_chaos.recount import recount, wait_all_ended
 from llmjobs_chaos.results import Outcome
-from llmjobs_dev.control_plane import ControlPlane
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +22,6 @@ class Stage:
     is_short: bool
     """Small sizes, for CI."""
     say: Callable[[str], None]
-    open_plane: Callable[[], Awaitable[ControlPlane]]
-    """Returns the run's control plane, started when first asked for."""
 
     def size(self, full: int, short: int) -> int:
         """Return how much of something this run takes."""
@@ -55,4 +52,3 @@ class Scenario:
     title: str
     """What is done, and to what."""
     play: Callable[[Stage], Awaitable[Outcome]]
-    needs_kubernetes: bool = False

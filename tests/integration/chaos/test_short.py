@@ -18,7 +18,7 @@ IN_SHORT = {"short-jobs", "worker-killed", "drained"}
 async def test_every_bound_is_met_and_every_invariant_holds(
     scenario: Scenario, tmp_path: Path
 ) -> None:
-    async with Player(folder=tmp_path, seed=SEED, is_short=True, say=print) as player:
-        outcome = (await player.play(scenario)).outcome
+    player = Player(folder=tmp_path, seed=SEED, is_short=True, say=print)
+    outcome = (await player.play(scenario)).outcome
     assert list(outcome.violations) == []
     assert [str(figure) for figure in outcome.figures if not figure.is_met] == []
