@@ -19,8 +19,8 @@ IN_FLIGHT = 64
 TOKENS, RATE = (10, 30), 20.0
 """Between these two, so that lines end at any time and all slots are busy at any moment."""
 UNREAD_TOKENS = 2
-"""What may be on its way from the engine at the moment of the blow, and the half of a character that
-a checkpoint is cut back by: a line that makes no more than this again has continued."""
+"""What may be on its way from the engine at the moment of the blow, and the half of a character
+that a checkpoint is cut back by: a line that makes no more than this again has continued."""
 SETTLING_S = 0.5
 REDIS_DOWN_S = 5.0
 
@@ -83,8 +83,8 @@ def find_run_again(entries: Sequence[Entry], struck_s: float) -> set[str]:
         if reached.get(entry.user, 0) - entry.start > UNREAD_TOKENS:
             again.add(entry.user)
         by_then = max(0, int((struck_s - entry.opened_s) * RATE))
-        is_cut = entry.outcome != "done" and entry.opened_s <= struck_s
-        made = min(entry.sent, by_then) if is_cut else entry.sent
+        is_met = entry.opened_s <= struck_s and (entry.closed_s or struck_s) >= struck_s
+        made = min(entry.sent, by_then) if is_met else entry.sent
         reached[entry.user] = max(reached.get(entry.user, 0), entry.start + made)
     return again
 

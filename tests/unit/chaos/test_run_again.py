@@ -34,6 +34,15 @@ def test_only_tokens_from_before_the_blow_count(sent: int, start: int, ran_again
     assert find_run_again(entries, STRUCK_S) == ({"line"} if ran_again else set())
 
 
+def test_a_line_that_its_engine_ended_unheard_after_the_blow_continued() -> None:
+    opened_s = STRUCK_S - 0.5
+    entries = [
+        make_entry(opened_s, start=0, sent=16, outcome="done"),
+        make_entry(STRUCK_S + 1, start=10, sent=6, outcome="done"),
+    ]
+    assert find_run_again(entries, STRUCK_S) == set()
+
+
 def test_a_line_that_was_done_and_runs_once_more_ran_again() -> None:
     entries = [
         make_entry(STRUCK_S - 5, start=0, sent=10, outcome="done"),
