@@ -10,7 +10,7 @@ STRUCK_S = 100.0
 
 def make_entry(opened_s: float, *, start: int, sent: int, outcome: str) -> Entry:
     return Entry(
-        number=0, run=0, user="line", opened_s=opened_s, closed_s=opened_s + 1, outcome=outcome,
+        number=0, run=0, user="line", opened_s=opened_s, closed_s=opened_s + 2, outcome=outcome,
         start=start, sent=sent,
     )  # fmt: skip
 
