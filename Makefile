@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift unit test programs integration e2e test-vllm demo demo-down generate bench clean
+.PHONY: help setup format check lint types layers drift unit test programs integration e2e chaos test-vllm demo demo-down generate bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ e2e: programs ## Run the embedded stack end to end with the real model
 
 bench: setup ## Measure the store on this machine
 	@$(RUN) python bench/store_steps.py
+
+chaos: programs ## Break everything, on purpose, and write docs/reliability.md (CHAOS="--only NAME --seed N")
+	@PYTHONPATH=chaos:tests/support $(RUN) python -m llmjobs_chaos $(CHAOS)
 
 generate: setup ## Write the CRDs and the field reference from the types
 	@$(RUN) python tools/generate.py

@@ -12,12 +12,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
 from aiohttp import web
 
 from llmjobs_testing.engine_generate import Generation, Step, build_generation
+from llmjobs_testing.engine_journal import Journal
 from llmjobs_testing.engine_script import Script, Seen, build_script
 
 Kind = Literal["vllm", "llamacpp", "external"]
@@ -36,12 +38,14 @@ class ScriptedEngine:
         default: Script | None = None,
         healthy: bool = True,
         api_key: str = "",
+        journal: Journal | None = None,
     ) -> None:
         self.default = default or Script()
         self.healthy = healthy
         self.kind: Kind = kind
         self.api_key = api_key
         self.seen: list[Seen] = []
+        self._journal = journal
         self.url = ""
         self._port = port
         self._faults: Counter[str] = Counter()
@@ -92,8 +96,7 @@ class ScriptedEngine:
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = await self._body(request)
-        seen = Seen(request.path, str(body.get("model", "")), body)
-        self.seen.append(seen)
+        seen = self._note(request.path, body)
         try:
             script = build_script(self.default, seen.model, body)
             if script.status and self._is_faulty(script):
@@ -101,6 +104,8 @@ class ScriptedEngine:
                 return _error(script.status, "scripted refusal", script.retry_after)
             generation = build_generation(request.path, body, script, kind=self.kind)
             seen.start = generation.start
+            if self._journal is not None:
+                self._journal.write(seen)
             return await self._answer(request, seen, script, generation)
         except (ValueError, TypeError) as error:  # msgspec's and the scripts' own
             seen.close("failed")
@@ -171,8 +176,7 @@ class ScriptedEngine:
 
     async def _embed(self, request: web.Request) -> web.Response:
         body = await self._body(request)
-        seen = Seen(request.path, str(body.get("model", "")), body)
-        self.seen.append(seen)
+        seen = self._note(request.path, body)
         script = build_script(self.default, seen.model, body)
         await asyncio.sleep(script.delay_s)
         if script.status and self._is_faulty(script):
@@ -216,6 +220,13 @@ class ScriptedEngine:
             self.resume()
         return _json({})
 
+    def _note(self, path: str, body: dict[str, Any]) -> Seen:
+        seen = Seen(path, str(body.get("model", "")), body)
+        if self._journal is not None:
+            seen.on_close = self._journal.write
+        self.seen.append(seen)
+        return seen
+
     async def _body(self, request: web.Request) -> dict[str, Any]:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             raise web.HTTPUnauthorized
@@ -252,7 +263,8 @@ async def _serve(options: argparse.Namespace) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     default = msgspec.json.decode(options.script, type=Script)
-    engine = ScriptedEngine(port=options.port, kind=options.kind, default=default)
+    journal = Journal(options.journal) if options.journal else None
+    engine = ScriptedEngine(port=options.port, kind=options.kind, default=default, journal=journal)
     engine.healthy = not options.unhealthy
     async with engine:
         sys.stdout.write(f'{{"url": "{engine.url}"}}\n')
@@ -266,6 +278,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--kind", choices=["vllm", "llamacpp", "external"], default="vllm")
     parser.add_argument("--script", default="{}", help="default script as JSON")
+    parser.add_argument("--journal", type=Path, help="write every request's open and close here")
     parser.add_argument("--unhealthy", action="store_true")
     asyncio.run(_serve(parser.parse_args()))
 

@@ -1,6 +1,7 @@
 """What the scripted engine does with a request, and what it remembers of it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,11 +66,14 @@ class Seen:
     """The first token generated: > 0 for a continuation."""
     sent: int = 0
     """Tokens generated for it."""
+    on_close: Callable[["Seen"], None] | None = None
 
     def close(self, outcome: str) -> None:
         """Note the end; the first one counts."""
         if self.closed_s is None:
             self.closed_s, self.outcome = time.time(), outcome
+            if self.on_close is not None:
+                self.on_close(self)
 
     def summary(self) -> dict[str, Any]:
         """Return what a test in another process may want to know."""
