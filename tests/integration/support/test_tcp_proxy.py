@@ -148,3 +148,12 @@ async def test_latency_delays_each_direction(proxy: TcpProxy) -> None:
     assert await line.hear() == b"b"
     assert asyncio.get_running_loop().time() - began_s >= 0.19
     line.close()
+
+
+async def test_an_abandoned_line_stays_silent_while_new_ones_pass(proxy: TcpProxy) -> None:
+    line = await open_line(proxy)
+    assert proxy.abandon() == 1
+    await line.say(b"b")
+    assert await line.is_silent()
+    (await open_line(proxy)).close()
+    line.close()

@@ -55,8 +55,7 @@ class TcpProxy:
         self._listen_port = listen_port
         self._server: asyncio.Server | None = None
         self._fault = Fault.NONE
-        self._healed = {True: asyncio.Event(), False: asyncio.Event()}
-        """By direction (True is to the server): set while bytes pass."""
+        self._healed = _build_direction_events()
         self._writers: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self.latency_s = 0.0
@@ -122,6 +121,17 @@ class TcpProxy:
             _reset(writer)
         return count
 
+    def abandon(self) -> int:
+        """Silence the connections that are open now for good; new ones pass. Returns how many.
+
+        The peer is still there, and forgot them: what a fail-over or a firewall leaves behind.
+        """
+        for healed in self._healed.values():
+            healed.clear()
+        self._healed = _build_direction_events()
+        self.set_fault(self._fault)
+        return self.open_connections
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         if self._fault is Fault.REFUSE:
@@ -148,9 +158,10 @@ class TcpProxy:
         except OSError:
             return
         self._writers.add(to_server)
+        healed = self._healed
         pumps = [
-            asyncio.create_task(self._pump(reader, to_server, to_server=True)),
-            asyncio.create_task(self._pump(from_server, writer, to_server=False)),
+            asyncio.create_task(self._pump(reader, to_server, healed[True])),
+            asyncio.create_task(self._pump(from_server, writer, healed[False])),
         ]
         try:
             # A side that is done sending may still listen: both must end, or one must fail.
@@ -163,10 +174,9 @@ class TcpProxy:
             _reset(to_server)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, healed: asyncio.Event
     ) -> None:
         """Pass one direction until its end; raises OSError where the line is cut."""
-        healed = self._healed[to_server]
         while data := await reader.read(_CHUNK):
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
@@ -176,6 +186,11 @@ class TcpProxy:
         await healed.wait()
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+
+def _build_direction_events() -> dict[bool, asyncio.Event]:
+    """Return by direction (True is to the server) what is set while bytes pass."""
+    return {True: asyncio.Event(), False: asyncio.Event()}
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
