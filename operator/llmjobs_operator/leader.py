@@ -75,6 +75,13 @@ class LeaderElection:
         """
         return self.leading.is_set() and asyncio.get_running_loop().time() < self._until
 
+    async def wait_to_act(self) -> None:
+        """Return when this operator may act."""
+        while not self.may_act():
+            # Said by whoever finds it out first, so that nobody turns round and round meanwhile.
+            self._set(False)
+            await self.leading.wait()
+
     async def run(self) -> None:
         """Try for ever; gives the lease up when cancelled."""
         loop = asyncio.get_running_loop()

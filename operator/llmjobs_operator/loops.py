@@ -60,7 +60,7 @@ class Loops:
     async def work(self) -> None:
         """Reconcile one key after another while leading."""
         while True:
-            await self._election.leading.wait()
+            await self._election.wait_to_act()
             key = await self._work.take()
             try:
                 if self._election.may_act():
@@ -122,7 +122,7 @@ class Loops:
     async def follow_demand(self, every_s: float) -> None:
         """Look at every pool's demand; the decision is cheap, and writes nothing when it stands."""
         while True:
-            await self._election.leading.wait()
+            await self._election.wait_to_act()
             for key in self._view.keys(Kind.POOL):
                 self._work.add(key)
             await asyncio.sleep(every_s)
@@ -130,7 +130,7 @@ class Loops:
     async def resync(self, every_s: float) -> None:
         """Look at everything again now and then: no event is needed for things to come right."""
         for number in itertools.count():
-            await self._election.leading.wait()
+            await self._election.wait_to_act()
             if self._election.gained.is_set() or number % ORPHANS_EVERY == 0:
                 self._election.gained.clear()
                 self._orphans_due = True

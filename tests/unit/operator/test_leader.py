@@ -52,6 +52,10 @@ async def test_a_leader_that_wakes_up_late_may_not_act_before_it_has_renewed(
     monkeypatch.setattr(loop, "time", lambda: late)
     assert election.leading.is_set()
     assert not election.may_act()
+    waiting = asyncio.create_task(election.wait_to_act())
+    await asyncio.sleep(0)
+    assert not election.leading.is_set()
+    waiting.cancel()
     monkeypatch.undo()
     cluster.is_away = True
     await end(task)
