@@ -66,11 +66,18 @@ class ControlPlane:
         """The running programs by name."""
         return self._processes
 
-    def kubeconfig_for(self, name: str, *, user: str, groups: tuple[str, ...] = ()) -> Path:
-        """Return a kubeconfig for *user*, with the rights that RBAC gives it."""
+    def kubeconfig_for(
+        self, name: str, *, user: str, groups: tuple[str, ...] = (), server: str | None = None
+    ) -> Path:
+        """Return a kubeconfig for *user*, with the rights that RBAC gives it.
+
+        *server* is for a way to the API server that is not the straight one.
+        """
         pair = self.authority.issue(name, user=user, groups=groups)
         path = self._dir / f"{name}.kubeconfig"
-        write_kubeconfig(path, server=self.server, authority=self.authority.certificate, pair=pair)
+        write_kubeconfig(
+            path, server=server or self.server, authority=self.authority.certificate, pair=pair
+        )
         return path
 
     async def start(self) -> None:
@@ -105,7 +112,14 @@ class ControlPlane:
 
     async def restart_api_server(self) -> None:
         """Kill the API server; return when it is back on the same port."""
-        process = self._processes["kube-apiserver"]
+        await self._restart("kube-apiserver")
+
+    async def restart_etcd(self) -> None:
+        """Kill etcd; return when it is back on the same port and the API server is ready."""
+        await self._restart("etcd")
+
+    async def _restart(self, program: str) -> None:
+        process = self._processes[program]
         self._restarted.clear()
         process.kill_group()
         await self._restarted.wait()

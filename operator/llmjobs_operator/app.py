@@ -5,25 +5,25 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-import kopf
 import structlog
 from prometheus_client import CollectorRegistry
 
 from llmjobs_core.names import PoolKey
 from llmjobs_core.store import ChangeReader, JobStore, StoreOptions, build_feed_client
 from llmjobs_core.tasks import end_tasks
+from llmjobs_operator.audit import ClusterAudit
 from llmjobs_operator.cluster import Cluster
-from llmjobs_operator.handlers import build_registry
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
 from llmjobs_operator.loops import Loops
 from llmjobs_operator.metrics import OperatorMetrics
-from llmjobs_operator.objects import Kind, ObjectKey
 from llmjobs_operator.pool_objects import WorkerDefaults
 from llmjobs_operator.pool_reconciler import PoolReconciler, pool_object_key
 from llmjobs_operator.probes import start_probes
 from llmjobs_operator.settings import OperatorSettings
+from llmjobs_operator.sightings import Sightings
 from llmjobs_operator.view import ClusterView
+from llmjobs_operator.watching import watch
 from llmjobs_operator.worklist import Worklist
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +56,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         name=settings.lease_name,
         identity=settings.identity,
     )
+    cluster.may_write = election.may_act
     metrics.leading.set_function(lambda: float(election.leading.is_set()))
 
     def now_ms() -> int:
@@ -78,6 +79,10 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         poke_jobs=poke_jobs,
         now_ms=now_ms,
     )
+    sightings = Sightings(view, work, jobs, election, poke_pool=poke_pool)
+    audit = ClusterAudit(
+        cluster, store, view, namespaces=settings.namespace_list, seen=sightings.see
+    )
     loops = Loops(
         view=view,
         work=work,
@@ -85,18 +90,11 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         jobs=jobs,
         pools=pools,
         election=election,
+        audit=audit,
         metrics=metrics,
     )
+    sightings.on_pool = loops.look_at_waiting_jobs
 
-    def told(key: ObjectKey, gone: bool) -> None:
-        if gone and key.kind is Kind.JOB:
-            work.forget(key)
-            return
-        work.add(key)
-        if key.kind is Kind.POOL:
-            loops.look_at_waiting_jobs(key.namespace)
-
-    registry = build_registry(view, told, poke_pool)
     probes = await start_probes(
         settings.bind_address, settings.metrics_port, metrics.registry, store
     )
@@ -108,15 +106,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         loops.resync(settings.resync_s),
         loops.reap(),
     ]
-    watching = asyncio.create_task(
-        kopf.operator(
-            registry=registry,
-            standalone=True,
-            clusterwide=not settings.namespace_list,
-            namespaces=settings.namespace_list,
-            stop_flag=stop,
-        )
-    )
+    watching = asyncio.create_task(watch(sightings.see, settings.namespace_list, stop))
     tasks = [watching, *(asyncio.create_task(one) for one in standing)]
     _log.info("operator_started", identity=settings.identity)
     try:

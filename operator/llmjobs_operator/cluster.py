@@ -5,7 +5,7 @@ as done.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -14,15 +14,23 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.config_exception import ConfigException
 
 from llmjobs_core.errors import PermanentError, RetryableError
-from llmjobs_operator.objects import FIELD_MANAGER, GROUP, PLURALS, VERSION, ObjectKey
+from llmjobs_operator.objects import COLLECTIONS, DELETION_COST, FIELD_MANAGER, Kind, ObjectKey
+from llmjobs_operator.view import Stamp, stamp_of
 
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
+_NAMES_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+"""Lists without specs. Source: Kubernetes API concepts, "alternate representations"."""
+_PAGE = 500
 _TIMEOUT_S = 15
 
 
 class ClusterUnavailable(RetryableError):
     """The API server can't be reached or is overloaded; try again later."""
+
+
+class NotLeading(RetryableError):
+    """Another operator may be acting: nothing was written."""
 
 
 class ClusterConflict(RetryableError):
@@ -44,6 +52,8 @@ def _translate(error: ApiException) -> Exception:
         text = str(error.reason)
     if error.status == 404:
         return ObjectGone(text)
+    if error.status == 410:
+        return ClusterUnavailable(text)
     if error.status == 409:
         return ClusterConflict(text)
     if error.status in {0, 408, 429} or error.status >= 500:
@@ -56,6 +66,9 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked before every write but those of the Lease: whether this operator leads. One that
+        was frozen in the middle of its work must not go on with it."""
 
     @classmethod
     async def connect(cls) -> "Cluster":
@@ -84,12 +97,15 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> dict[str, Any]:
+        if method != "GET" and "/leases" not in path and not self.may_write():
+            raise NotLeading("another operator may be acting")
         params = await self._api.param_serialize(
             method,
             path,
             query_params=list((query or {}).items()),
-            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            header_params={"Content-Type": content_type, "Accept": accept},
             body=None if body is None else dict(body),
             auth_settings=["BearerToken"],
         )
@@ -109,8 +125,37 @@ class Cluster:
 
     @staticmethod
     def _path(key: ObjectKey) -> str:
-        plural = PLURALS[key.kind]
-        return f"/apis/{GROUP}/{VERSION}/namespaces/{key.namespace}/{plural}/{key.name}"
+        return f"{_collection(key.kind, key.namespace)}/{key.name}"
+
+    async def fetch(self, key: ObjectKey) -> dict[str, Any]:
+        """Return an object as it is now; raises ObjectGone, ClusterUnavailable."""
+        return await self._call("GET", self._path(key))
+
+    async def list_stamps(
+        self, kind: Kind, namespace: str, *, selector: str = ""
+    ) -> dict[ObjectKey, Stamp]:
+        """Return which form every object of a kind has now, without their specs.
+
+        *namespace* is empty for all, *selector* a label selector. Raises ClusterUnavailable, also
+        where the list was changed so much meanwhile that its rest is lost.
+        """
+        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        found: dict[ObjectKey, Stamp] = {}
+        while True:
+            try:
+                page = await self._call(
+                    "GET", _collection(kind, namespace), query=query, accept=_NAMES_ONLY
+                )
+            except ObjectGone as error:
+                # The kind is not served (any more): that is no reason to take all for deleted.
+                raise ClusterUnavailable(f"{kind} can't be listed: {error}") from error
+            for item in page.get("items") or []:
+                meta = item["metadata"]
+                found[ObjectKey(kind, meta["namespace"], meta["name"])] = stamp_of(item)
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
 
     async def apply_status(
         self, key: ObjectKey, uid: str, status: Mapping[str, Any], before: Mapping[str, Any]
@@ -148,6 +193,15 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._call("PATCH", path, body=deployment, query=query, content_type=_APPLY)
 
+    async def apply_deletion_cost(self, namespace: str, pod: str, cost: int) -> None:
+        """Say what a scale-in would cost with this pod; a pod that is gone is fine."""
+        body = {"metadata": {"annotations": {DELETION_COST: str(cost)}}}
+        key = ObjectKey(Kind.POD, namespace, pod)
+        try:
+            await self._call("PATCH", self._path(key), body=body, content_type=_MERGE)
+        except ObjectGone:
+            return
+
     async def fetch_config_map_value(self, namespace: str, name: str, item: str) -> str | None:
         """Return a value of a ConfigMap; None where the map or the key is not there."""
         try:
@@ -177,6 +231,11 @@ class Cluster:
     ) -> dict[str, Any]:
         """Replace a Lease; raises ClusterConflict if it changed since it was read."""
         return await self._call("PUT", _lease_path(namespace, name), body=lease)
+
+
+def _collection(kind: Kind, namespace: str) -> str:
+    base, plural = COLLECTIONS[kind]
+    return f"{base}/namespaces/{namespace}/{plural}" if namespace else f"{base}/{plural}"
 
 
 def _lease_path(namespace: str, name: str = "") -> str:

@@ -17,6 +17,7 @@ from llmjobs_core.resources.common import ObjectMeta
 from llmjobs_core.resources.parse import resolved_model
 from llmjobs_core.states import JobState
 from llmjobs_core.store import JobStore
+from llmjobs_operator.audit import release_job
 from llmjobs_operator.cluster import Cluster, ObjectGone
 from llmjobs_operator.conditions import is_true
 from llmjobs_operator.job_events import NewEvent, plan_job_events
@@ -75,9 +76,23 @@ class JobReconciler:
         self._poke_pool = poke_pool
         self._now_ms = now_ms
         self._written_ms: dict[str, int] = {}
+        self._departed: dict[ObjectKey, set[str]] = {}
+
+    def note_gone(self, key: ObjectKey, uid: str) -> None:
+        """Remember that the object with this very *uid* is gone; :meth:`reconcile` ends its work.
+
+        Mostly our finalizer has seen to it; not where it was taken away by hand.
+        """
+        self._departed.setdefault(key, set()).add(uid)
+        self._written_ms.pop(uid, None)
 
     async def reconcile(self, key: ObjectKey) -> None:
         """Bring the object in line; raises RetryableError to be called again."""
+        for uid in sorted(self._departed.get(key, ())):
+            await self._end_work(key.namespace, uid)
+            self._departed[key].discard(uid)
+        if not self._departed.get(key, True):
+            del self._departed[key]
         body = self._view.get(key)
         if body is None:
             return
@@ -107,7 +122,8 @@ class JobReconciler:
             await self._refuse(key, meta, status, refusal)
             return
         except ObjectGone:
-            self._view.forget(key)
+            self._view.forget(key, meta.uid)
+            await self._end_work(key.namespace, meta.uid)
             return
         if plan.again_in_s is not None:
             self._work.add(key, delay_s=plan.again_in_s)
@@ -230,15 +246,16 @@ class JobReconciler:
         """
         if FINALIZER not in meta.finalizers:
             return
-        job_id = await self._store.find_by_key(meta.namespace, meta.uid)
-        if job_id is not None:
-            with contextlib.suppress(JobNotFound):
-                await self._store.cancel(job_id, "the LLMJob was deleted")
-                await self._store.remove(job_id)
+        await self._end_work(meta.namespace, meta.uid)
         rest = [name for name in meta.finalizers if name != FINALIZER]
         with contextlib.suppress(ObjectGone):
             await self._cluster.apply_finalizers(key, meta.uid, meta.resource_version, rest)
         self._written_ms.pop(meta.uid, None)
+
+    async def _end_work(self, namespace: str, uid: str) -> None:
+        job_id = await self._store.find_by_key(namespace, uid)
+        if job_id is not None:
+            await release_job(self._store, job_id)
 
     # -- reporting ----------------------------------------------------------------------------
 
@@ -290,7 +307,8 @@ class JobReconciler:
         try:
             body = await self._cluster.apply_status(key, meta.uid, status, before)
         except ObjectGone:
-            self._view.forget(key)
+            self._view.forget(key, meta.uid)
+            await self._end_work(key.namespace, meta.uid)
             return
         self._view.see(key, body)
         self._written_ms[meta.uid] = now_ms

@@ -16,10 +16,14 @@ from llmjobs_operator.cluster import Cluster, ObjectGone
 
 _log = structlog.get_logger(__name__)
 
-LEASE_S = 10
-"""Another may take over when the lease was not renewed for so long."""
+LEASE_S = 8
+"""Another may take over when it has not seen the lease renewed for so long."""
 RENEW_S = 2.0
-GIVE_UP_S = 7.0
+WATCH_S = 1.0
+"""How often one that waits looks: with LEASE_S it takes over within about 10 s."""
+TRY_S = 2.0
+"""The longest that one attempt may take."""
+GIVE_UP_S = 6.0
 """A holder that could not renew for so long stops acting; below LEASE_S for a slow clock."""
 
 
@@ -50,30 +54,53 @@ class LeaderElection:
     def __init__(self, cluster: Cluster, *, namespace: str, name: str, identity: str) -> None:
         self.leading = asyncio.Event()
         """Set while this operator may act."""
+        self.gained = asyncio.Event()
+        """Set whenever this operator begins to lead; for its one reader to clear."""
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._until = 0.0
+        """Up to when this operator may act, on the loop's clock, which goes on while the process
+        is frozen."""
         self._seen: tuple[str, float] = ("", 0.0)
         """The holder's last renewal as written, and when we first saw it (our clock: the
         holder's may be wrong)."""
 
+    def may_act(self) -> bool:
+        """Whether this operator leads at this moment.
+
+        ``leading`` may be set a moment too long: in a process that was frozen, other tasks wake up
+        before the one that would clear it.
+        """
+        return self.leading.is_set() and asyncio.get_running_loop().time() < self._until
+
+    async def wait_to_act(self) -> None:
+        """Return when this operator may act."""
+        while not self.may_act():
+            # Said by whoever finds it out first, so that nobody turns round and round meanwhile.
+            self._set(False)
+            await self.leading.wait()
+
     async def run(self) -> None:
         """Try for ever; gives the lease up when cancelled."""
-        renewed = 0.0
         loop = asyncio.get_running_loop()
         try:
             while True:
+                began = loop.time()
                 try:
-                    async with asyncio.timeout(GIVE_UP_S / 2):
+                    async with asyncio.timeout(TRY_S):
                         held = await self._try()
                 except (LLMJobsError, TimeoutError) as error:
-                    _log.warning("lease_not_renewed", error=str(error))
-                    held = None
-                if held:
-                    renewed = loop.time()
-                self._set(held is True or (held is None and loop.time() - renewed < GIVE_UP_S))
-                await asyncio.sleep(RENEW_S)
+                    _log.warning("lease_not_renewed", error=str(error) or type(error).__name__)
+                else:
+                    # From before the request: the server may have written it at once.
+                    self._until = began + GIVE_UP_S if held else 0.0
+                self._set(loop.time() < self._until)
+                pause_s = RENEW_S if self.leading.is_set() else WATCH_S
+                if self.leading.is_set():
+                    pause_s = min(pause_s, max(0.0, self._until - loop.time()))
+                await asyncio.sleep(pause_s)
         finally:
             if self.leading.is_set():
                 self._set(False)
@@ -83,6 +110,7 @@ class LeaderElection:
         if leading and not self.leading.is_set():
             _log.info("leading", identity=self._identity)
             self.leading.set()
+            self.gained.set()
         elif not leading and self.leading.is_set():
             _log.warning("not_leading", identity=self._identity)
             self.leading.clear()

@@ -1,6 +1,8 @@
 """What the operator does all the time: work off the list, follow the store, resync."""
 
 import asyncio
+import contextlib
+import itertools
 import time
 
 import structlog
@@ -8,6 +10,8 @@ import structlog
 from llmjobs_core.errors import LLMJobsError, RetryableError
 from llmjobs_core.names import PoolKey
 from llmjobs_core.store import ChangeReader, JobStore
+from llmjobs_core.tasks import end_tasks
+from llmjobs_operator.audit import ClusterAudit
 from llmjobs_operator.conditions import is_true
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
@@ -22,6 +26,9 @@ _log = structlog.get_logger(__name__)
 _RETRY_FIRST_S = 0.3
 _RETRY_MOST_S = 30.0
 REAP_S = 0.5
+ORPHANS_EVERY = 20
+"""Every so many resyncs the store's jobs are compared with the LLMJobs, and whenever we begin to
+lead: an object that went before is nobody's to release."""
 
 
 class Loops:
@@ -36,6 +43,7 @@ class Loops:
         jobs: JobReconciler,
         pools: PoolReconciler,
         election: LeaderElection,
+        audit: ClusterAudit,
         metrics: OperatorMetrics,
     ) -> None:
         self._view = view
@@ -44,16 +52,18 @@ class Loops:
         self._jobs = jobs
         self._pools = pools
         self._election = election
+        self._audit = audit
         self._metrics = metrics
         self._failures: dict[ObjectKey, int] = {}
+        self._orphans_due = False
 
     async def work(self) -> None:
         """Reconcile one key after another while leading."""
         while True:
-            await self._election.leading.wait()
+            await self._election.wait_to_act()
             key = await self._work.take()
             try:
-                if self._election.leading.is_set():
+                if self._election.may_act():
                     await self._reconcile(key)
                 else:
                     self._work.add(key)
@@ -63,15 +73,22 @@ class Loops:
     async def _reconcile(self, key: ObjectKey) -> None:
         reconciler = self._jobs if key.kind is Kind.JOB else self._pools
         began = time.monotonic()
+        # A task of its own: what goes wrong with one object, a bug included, is for that object
+        # alone to wait for, and must not end the operator.
+        attempt = asyncio.create_task(reconciler.reconcile(key))
         try:
-            await reconciler.reconcile(key)
-        except LLMJobsError as error:
-            self._retry(key, error)
-        else:
+            await asyncio.wait({attempt})
+        except asyncio.CancelledError:
+            await end_tasks([attempt])
+            raise
+        error = attempt.exception() if not attempt.cancelled() else None
+        if error is None:
             self._failures.pop(key, None)
+        else:
+            self._retry(key, error)
         self._metrics.reconcile_seconds.labels(str(key.kind)).observe(time.monotonic() - began)
 
-    def _retry(self, key: ObjectKey, error: LLMJobsError) -> None:
+    def _retry(self, key: ObjectKey, error: BaseException) -> None:
         count = self._failures[key] = self._failures.get(key, 0) + 1
         delay_s = min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** min(count - 1, 10))
         kind = type(error).__name__
@@ -85,6 +102,7 @@ class Loops:
             error=kind,
             message=str(error),
             in_s=round(delay_s, 1),
+            exc_info=None if isinstance(error, LLMJobsError) else error,
         )
         self._work.add(key, delay_s=delay_s)
 
@@ -104,25 +122,37 @@ class Loops:
     async def follow_demand(self, every_s: float) -> None:
         """Look at every pool's demand; the decision is cheap, and writes nothing when it stands."""
         while True:
-            await self._election.leading.wait()
+            await self._election.wait_to_act()
             for key in self._view.keys(Kind.POOL):
                 self._work.add(key)
             await asyncio.sleep(every_s)
 
     async def resync(self, every_s: float) -> None:
         """Look at everything again now and then: no event is needed for things to come right."""
-        while True:
-            await asyncio.sleep(every_s)
-            await self._election.leading.wait()
-            self._pools.forget_registrations()
-            self.look_at_jobs()
+        for number in itertools.count():
+            await self._election.wait_to_act()
+            if self._election.gained.is_set() or number % ORPHANS_EVERY == 0:
+                self._election.gained.clear()
+                self._orphans_due = True
             try:
-                known = {PoolKey(k.namespace, k.name) for k in self._view.keys(Kind.POOL)}
-                for pool in await self._store.list_pools():
-                    if pool not in known:
-                        self._work.add(pool_object_key(pool))
-            except RetryableError as error:
+                await self._resync_once()
+            except LLMJobsError as error:
                 _log.warning("resync_incomplete", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await self._election.gained.wait()
+
+    async def _resync_once(self) -> None:
+        self._pools.forget_registrations()
+        self.look_at_jobs()
+        await self._audit.compare()
+        if self._orphans_due:
+            await self._audit.release_orphans()
+            self._orphans_due = False
+        known = {PoolKey(k.namespace, k.name) for k in self._view.keys(Kind.POOL)}
+        for pool in await self._store.list_pools():
+            if pool not in known:
+                self._work.add(pool_object_key(pool))
 
     async def reap(self) -> None:
         """Recover lost work, as every worker and gateway does too."""

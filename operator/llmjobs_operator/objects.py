@@ -9,24 +9,38 @@ from llmjobs_core.names import API_VERSION, GROUP, JOB_FINALIZER, VERSION
 POOL_LABEL = f"{GROUP}/pool"
 FINALIZER = JOB_FINALIZER
 FIELD_MANAGER = "llmjobs-operator"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Of the pods of a ReplicaSet those with the lowest go first. Source: Kubernetes' ReplicaSet."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
 
 __all__ = ["API_VERSION", "FIELD_MANAGER", "FINALIZER", "GROUP", "POOL_LABEL", "VERSION"]
 
 
 class Kind(StrEnum):
-    """What is reconciled."""
+    """What is watched."""
 
     JOB = "LLMJob"
     POOL = "LLMWorkerPool"
+    DEPLOYMENT = "Deployment"
+    """Seen, and looked at as part of its pool."""
+    POD = "Pod"
+    """Seen, and looked at as part of its pool."""
 
 
-PLURALS = {Kind.JOB: "llmjobs", Kind.POOL: "llmworkerpools"}
+COLLECTIONS = {
+    Kind.JOB: (f"/apis/{GROUP}/{VERSION}", "llmjobs"),
+    Kind.POOL: (f"/apis/{GROUP}/{VERSION}", "llmworkerpools"),
+    Kind.DEPLOYMENT: ("/apis/apps/v1", "deployments"),
+    Kind.POD: ("/api/v1", "pods"),
+}
+"""Where the API server keeps a kind: the path of its group and version, and its plural."""
+OWNED_KINDS = frozenset({Kind.DEPLOYMENT, Kind.POD})
+"""Kinds of which only those with the pool's label matter."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectKey:
-    """One object to reconcile."""
+    """One object by its place."""
 
     kind: Kind
     namespace: str

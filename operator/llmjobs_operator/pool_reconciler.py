@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import structlog
 
-from llmjobs_core.errors import PoolNotFound, RetryableError
+from llmjobs_core.errors import PoolNotFound, RetryableError, StoreUnavailable
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration, PoolStats
 from llmjobs_core.resources import InvalidResource, LLMWorkerPool, parse_pool
 from llmjobs_core.resources.common import ObjectMeta
 from llmjobs_core.store import JobStore
 from llmjobs_operator.cluster import Cluster, ClusterRefused, ObjectGone
+from llmjobs_operator.deletion_costs import plan_deletion_costs
 from llmjobs_operator.job_events import NewEvent
 from llmjobs_operator.metrics import OperatorMetrics
 from llmjobs_operator.objects import GROUP, Kind, ObjectKey
@@ -101,7 +102,7 @@ class PoolReconciler:
     async def _bring_in_line(
         self, key: ObjectKey, pool_key: PoolKey, pool: LLMWorkerPool, status: Mapping[str, Any]
     ) -> None:
-        trouble = find_trouble(self._view.pods(pool_key))
+        trouble = find_trouble(self._view.pods(pool_key), now_ms=self._now_ms())
         stats = await self._observe(pool, pool_key, trouble)
         deployment = self._view.deployment(pool_key)
         current = int(((deployment or {}).get("spec") or {}).get("replicas", 0))
@@ -118,6 +119,8 @@ class PoolReconciler:
             self._history[pool_key].append(decision.need)
         desired = current if decision.replicas is None else decision.replicas
         try:
+            if 0 < desired < current:
+                await self._spare_the_busy(pool_key)
             await self._apply_deployment(pool, deployment, desired)
         except ClusterRefused as error:
             trouble = Trouble("DeploymentRefused", str(error)[:300])
@@ -161,6 +164,16 @@ class PoolReconciler:
             _log.warning("pool_demand_unknown", pool=str(key), error=str(error))
             return None
 
+    async def _spare_the_busy(self, key: PoolKey) -> None:
+        """Let a scale-in take the pods with the least work; it goes on where that is not known."""
+        try:
+            workers = await self._store.list_workers()
+            costs = plan_deletion_costs(self._view.pods(key), workers, key)
+            for pod, cost in costs.items():
+                await self._cluster.apply_deletion_cost(key.namespace, pod, cost)
+        except (StoreUnavailable, ClusterRefused) as error:
+            _log.warning("deletion_costs_not_set", pool=str(key), error=str(error))
+
     async def _apply_deployment(
         self,
         pool: LLMWorkerPool,
@@ -175,7 +188,9 @@ class PoolReconciler:
             same = annotations.get(HASH_ANNOTATION) == digest
             if same and (current.get("spec") or {}).get("replicas") == replicas:
                 return
-        self._view.see_deployment(await self._cluster.apply_deployment(wanted), gone=False)
+        meta = wanted["metadata"]
+        key = ObjectKey(Kind.DEPLOYMENT, meta["namespace"], meta["name"])
+        self._view.see(key, await self._cluster.apply_deployment(wanted))
 
     def _plan_events(
         self,
@@ -194,7 +209,7 @@ class PoolReconciler:
             self._metrics.scaling_decisions.labels(*labels).inc()
         self._metrics.pool_replicas.labels(str(key), "desired").set(desired)
         word = trouble.reason if trouble else ""
-        if trouble and self._troubles.get(key) != word:
+        if trouble and trouble.warns and self._troubles.get(key) != word:
             events.append(NewEvent(trouble.reason, trouble.message, warning=True))
         self._troubles[key] = word
         return events
@@ -220,7 +235,7 @@ class PoolReconciler:
         try:
             body = await self._cluster.apply_status(key, meta.uid, after, before)
         except ObjectGone:
-            self._view.forget(key)
+            self._view.forget(key, meta.uid)
             return
         self._written_ms[pool_key] = self._now_ms()
         self._view.see(key, body)

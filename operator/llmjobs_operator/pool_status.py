@@ -7,7 +7,7 @@ from typing import Any
 from llmjobs_core.pools import PoolStats
 from llmjobs_core.resources.pool import PoolCondition
 from llmjobs_operator.conditions import Fact, build_conditions
-from llmjobs_operator.objects import format_time
+from llmjobs_operator.objects import format_time, parse_time
 from llmjobs_operator.pool_objects import selector_text
 from llmjobs_operator.scaling import ScalingDecision, ScalingReason
 
@@ -22,6 +22,10 @@ _BLOCKED = {
     "CrashLoopBackOff": "CrashLoop",
 }
 _MESSAGE_MAX = 300
+UNREADY_AFTER_S = 5
+"""A worker that runs for so long without being ready has an engine that does not answer."""
+STALLED_AFTER_S = 60
+"""An engine that is unhealthy for so long needs a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,22 @@ class Trouble:
 
     reason: str
     message: str
+    stalled: bool = True
+    """False while it may well come right by itself."""
+    warns: bool = True
+    """Whether it is worth a warning Event; an engine that loads its model is not."""
 
 
-def find_trouble(pods: Iterable[Mapping[str, Any]]) -> Trouble | None:
-    """Return the first thing that keeps a pod from running; None if there is none."""
+def find_trouble(pods: Iterable[Mapping[str, Any]], *, now_ms: int) -> Trouble | None:
+    """Return the first thing that keeps a pod from working; None if there is none."""
+    pods = list(pods)
+    return _find_blocked(pods) or next(
+        (trouble for pod in pods if (trouble := _engine_trouble(pod, now_ms)) is not None), None
+    )
+
+
+def _find_blocked(pods: Iterable[Mapping[str, Any]]) -> Trouble | None:
+    """Return the first thing that keeps a container from starting."""
     for pod in pods:
         status = pod.get("status") or {}
         for condition in status.get("conditions") or []:
@@ -64,6 +80,64 @@ def _container_trouble(item: Mapping[str, Any]) -> Trouble | None:
     return Trouble(reason, f"container {item['name']}: {text}")
 
 
+def _engine_trouble(pod: Mapping[str, Any], now_ms: int) -> Trouble | None:
+    """Return what a pod's conditions say of its engine, with the time since when.
+
+    The words must not change with the time: they are written wherever a job waits for this pool.
+    """
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    engine = _find_container(status.get("initContainerStatuses"), "engine")
+    if engine is not None and not engine.get("started"):
+        return _starting_trouble(name, engine, str(status.get("startTime", "")), now_ms)
+    worker = _find_container(status.get("containerStatuses"), "worker")
+    began = ((worker or {}).get("state") or {}).get("running")
+    if worker is None or worker.get("ready") or not began:
+        return None
+    since = max(_ready_changed(status), str(began.get("startedAt", "")))
+    age_s = _age_s(since, now_ms)
+    if age_s < UNREADY_AFTER_S:
+        return None
+    text = f"the engine of pod {name} fails its health check since {since}"
+    return Trouble("EngineUnhealthy", text, stalled=age_s >= STALLED_AFTER_S)
+
+
+def _starting_trouble(
+    name: str, engine: Mapping[str, Any], pod_since: str, now_ms: int
+) -> Trouble | None:
+    running = (engine.get("state") or {}).get("running")
+    if engine.get("restartCount", 0) > 0:
+        text = (
+            f"the engine of pod {name} was started again {engine['restartCount']} times without "
+            f"getting healthy; the pod is there since {pod_since}"
+        )
+        return Trouble(
+            "EngineUnhealthy", text, stalled=_age_s(pod_since, now_ms) >= STALLED_AFTER_S
+        )
+    if not running:
+        return None
+    text = f"the engine of pod {name} is starting since {running.get('startedAt', '')}"
+    return Trouble("EngineStarting", text, stalled=False, warns=False)
+
+
+def _find_container(items: Iterable[Mapping[str, Any]] | None, name: str) -> Any:
+    return next((item for item in items or () if item.get("name") == name), None)
+
+
+def _ready_changed(status: Mapping[str, Any]) -> str:
+    return next(
+        (
+            str(item.get("lastTransitionTime", ""))
+            for item in status.get("conditions") or []
+            if item.get("type") == "Ready" and item.get("status") == "False"
+        ),
+        "",
+    )
+
+
+def _age_s(since: str, now_ms: int) -> float:
+    return (now_ms - parse_time(since)) / 1000 if since else 0.0
+
+
 def build_pool_status(
     before: Mapping[str, Any],
     *,
@@ -83,13 +157,14 @@ def build_pool_status(
     now = format_time(now_ms)
     automatic = decision.reason not in {ScalingReason.MANUAL, ScalingReason.PAUSED}
     known = decision.reason is not ScalingReason.STORE_UNREACHABLE
+    stalls = trouble if trouble is not None and trouble.stalled and ready == 0 else None
     facts = [
         _ready_fact(desired, ready, trouble),
         Fact(
             PoolCondition.STALLED,
-            trouble is not None and ready == 0,
-            trouble.reason if trouble and ready == 0 else "NotStalled",
-            trouble.message if trouble and ready == 0 else "",
+            stalls is not None,
+            stalls.reason if stalls else "NotStalled",
+            stalls.message if stalls else "",
         ),
         Fact(
             PoolCondition.SCALING_ACTIVE,

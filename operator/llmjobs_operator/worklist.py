@@ -42,10 +42,9 @@ class Worklist:
         """Don't hand out *key* again within *seconds*: it was just written to."""
         self._not_before[key] = asyncio.get_running_loop().time() + seconds
 
-    def forget(self, key: ObjectKey) -> None:
-        """Drop what is remembered of an object that is gone."""
+    def release(self, key: ObjectKey) -> None:
+        """Take back :meth:`hold`: the object is gone, and a namesake was not written to."""
         self._not_before.pop(key, None)
-        self._due.pop(key, None)
 
     async def take(self) -> ObjectKey:
         """Return the next key that is due; call :meth:`done` when it was worked on."""

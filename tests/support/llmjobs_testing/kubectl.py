@@ -41,6 +41,14 @@ class Kubectl:
         document = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self("apply", "-f", "-", stdin=json.dumps(document))
 
+    def is_applied(self, *objects: Mapping[str, Any]) -> bool:
+        """Apply objects; False where the API server does not take them now."""
+        try:
+            self.apply(*objects)
+        except KubectlError:
+            return False
+        return True
+
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Return one object."""
         found: dict[str, Any] = json.loads(self("get", kind, name, "-o", "json"))

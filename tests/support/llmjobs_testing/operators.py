@@ -25,8 +25,19 @@ POLL_S = 0.05
 class OperatorProcess:
     """One ``llmjobs-operator`` with the rights of manifests/rbac."""
 
-    def __init__(self, plane: ControlPlane, redis_url: str, log: Path, **settings: str) -> None:
-        """*settings* are added to the environment as ``LLMJOBS_`` and the name in capitals."""
+    def __init__(
+        self,
+        plane: ControlPlane,
+        redis_url: str,
+        log: Path,
+        *,
+        api_server: str | None = None,
+        **settings: str,
+    ) -> None:
+        """*settings* are added to the environment as ``LLMJOBS_`` and the name in capitals.
+
+        *api_server* is where it finds the API server, when a proxy stands before it.
+        """
         self.log = log
         (self.port,) = find_free_ports(1)
         wanted = {
@@ -35,7 +46,9 @@ class OperatorProcess:
             "identity": log.stem,
             **settings,
         }
-        config = plane.kubeconfig_for("operator", user=USER)
+        config = plane.kubeconfig_for(
+            "operator-by-proxy" if api_server else "operator", user=USER, server=api_server
+        )
         self._env = {**os.environ, "KUBECONFIG": str(config)} | {
             f"LLMJOBS_{name.upper()}": value for name, value in wanted.items()
         }
@@ -60,6 +73,10 @@ class OperatorProcess:
             self._process.send_signal(number)
         return self._process.wait(30)
 
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def read_metric(self, sample: str) -> float | None:
         """Return one sample of its metrics by its full name; None where it does not answer."""
         try:
@@ -79,10 +96,15 @@ class OperatorProcess:
 
 @contextmanager
 def run_operator(
-    plane: ControlPlane, redis_url: str, log: Path, **settings: str
+    plane: ControlPlane,
+    redis_url: str,
+    log: Path,
+    *,
+    api_server: str | None = None,
+    **settings: str,
 ) -> Iterator[OperatorProcess]:
     """Run an operator that leads; killed at the end if it is still there."""
-    operator = OperatorProcess(plane, redis_url, log, **settings)
+    operator = OperatorProcess(plane, redis_url, log, api_server=api_server, **settings)
     operator.start()
     try:
         wait_until(operator.is_leading, what="the operator to lead", timeout_s=60)
