@@ -123,18 +123,19 @@ class Answer:
         tokens = len(ids) or max(self.tokens - self._counted, 1 if said or thought else 0)
         self._counted += tokens
         self.tokens = max(self.tokens, self._counted)
-        piece = Piece(said, ids, tokens, is_partial=self._is_partial)
         choice = self._choices[0]
-        for outlet, part, texts in (
-            (self._reasoning, replace(piece, text=thought, token_ids=()), choice.reasoning),
-            (self._outlet, piece, choice.text),
-        ):
-            cut = outlet.add(part)
-            if outlet.stopped_by is not None:
-                text = "".join(texts)
-                texts[:] = [text[: len(text) - cut]]
-                choice.finish_reason, choice.stop_reason = "stop", outlet.stopped_by
-        self._reasoning.take_settled()  # watchers are not shown it
+        if thought:
+            self._add(self._reasoning, Piece(thought, (), tokens), choice, choice.reasoning)
+            self._reasoning.take_settled()  # watchers are not shown it
+        piece = Piece(said, ids, tokens, is_partial=self._is_partial)
+        self._add(self._outlet, piece, choice, choice.text)
+
+    def _add(self, outlet: Outlet, piece: Piece, choice: Choice, texts: list[str]) -> None:
+        cut = outlet.add(piece)
+        if outlet.stopped_by is not None:
+            text = "".join(texts)
+            texts[:] = [text[: len(text) - cut]]
+            choice.finish_reason, choice.stop_reason = "stop", outlet.stopped_by
 
     def _take_choice(self, delta: ChunkChoice) -> tuple[str, str]:
         """Add a piece of a choice; returns its text and its reasoning."""

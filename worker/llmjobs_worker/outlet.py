@@ -88,6 +88,10 @@ class Outlet:
 
     def take_settled(self) -> Piece:
         """Return what may pass now: whole tokens, and no end of it may begin a stop string."""
+        if not self._held or not (self._held[-1].text or self._held[-1].is_partial):
+            return NOTHING  # an id without text changes nothing for those before it
+        if not self._longest and len(self._held) == 1:
+            return self._held.pop()  # as nearly always
         limit = len(self._held_text) - self._count_open()
         count, length = 0, 0
         for i, piece in enumerate(self._held, 1):
