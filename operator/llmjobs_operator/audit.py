@@ -68,13 +68,13 @@ class ClusterAudit:
 
     async def _look(self, key: ObjectKey, known: Stamp | None) -> None:
         """Fetch an object, unless the watch told of it meanwhile."""
-        if self._view.stamps(key.kind).get(key) != known:
+        if self._view.stamp(key) != known:
             return
         try:
             body = await self._cluster.fetch(key)
         except ObjectGone:
             return
-        if self._view.stamps(key.kind).get(key) == known:
+        if self._view.stamp(key) == known:
             self._seen(key.kind, {"type": LISTED, "object": body})
 
     async def release_orphans(self) -> None:

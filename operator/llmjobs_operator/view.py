@@ -63,6 +63,11 @@ class ClusterView:
         """Return which form is known of every object of a kind."""
         return {key: stamp_of(body) for key, body in self._objects[kind].items()}
 
+    def stamp(self, key: ObjectKey) -> Stamp | None:
+        """Return which form is known of an object; None if it is not there."""
+        body = self.get(key)
+        return None if body is None else stamp_of(body)
+
     def deployment(self, pool: PoolKey) -> dict[str, Any] | None:
         """Return a pool's Deployment; None if it is not there."""
         return self.get(ObjectKey(Kind.DEPLOYMENT, pool.namespace, deployment_name(pool.name)))
