@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from llmjobs_chaos.cluster import Cluster, Worker, open_users
@@ -16,10 +16,11 @@ from llmjobs_testing.engine_journal import Entry
 from llmjobs_testing.waiting import eventually
 
 IN_FLIGHT = 64
-TOKENS, RATE = 20, 20.0
+TOKENS, RATE = (10, 30), 20.0
+"""Between these two, so that lines end at any time and all slots are busy at any moment."""
 UNREAD_TOKENS = 2
-"""What may be between the engine and the worker when a request is handed back, and the half of a
-character that a checkpoint is cut back by: a line that makes no more than this again continued."""
+"""What may be on its way from the engine at the moment of the blow, and the half of a character
+that a checkpoint is cut back by: a line that makes no more than this again has continued."""
 SETTLING_S = 0.5
 REDIS_DOWN_S = 5.0
 
@@ -30,7 +31,8 @@ async def play(stage: Stage, *, blow: Blow, may_run_again: bool) -> Outcome:
     """Strike when a third of the lines have started; read the output as its client would."""
     ledger = Ledger()
     count = stage.size(1_000, 200)
-    asked = ledger.plan(*[(TOKENS, RATE)] * count, is_batch=True)
+    dice = stage.dice("lengths")
+    asked = ledger.plan(*((dice.randrange(*TOKENS), RATE) for _ in range(count)), is_batch=True)
     async with Cluster(stage.folder) as cluster:
         gateway = await cluster.add_gateway()
         worker = await cluster.add_worker(concurrency=IN_FLIGHT)
@@ -41,12 +43,13 @@ async def play(stage: Stage, *, blow: Blow, may_run_again: bool) -> Outcome:
                 lambda: len(worker.engine.read()) >= count // 3, what="a third of the lines started"
             )
             struck_s = time.time()
+            busy = len(open_users(worker.engine.read(), struck_s))
             await blow(cluster, worker)
             took_s = await wait_all_ended(cluster, ledger, timeout_s=120)
             lines = [str(line["custom_id"]) for line in await clients.read_lines(asked)]
         entries = cluster.read_journals()
         violations = await stage.settle(cluster, ledger)
-    again = find_run_again(entries)
+    again = find_run_again(entries, struck_s)
     # What the engine ended a moment before may not have reached the store.
     in_flight = open_users(entries, struck_s - SETTLING_S, struck_s + SETTLING_S)
     return Outcome(
@@ -54,6 +57,7 @@ async def play(stage: Stage, *, blow: Blow, may_run_again: bool) -> Outcome:
             Figure("missing", count - len(set(lines)), at_most=0),
             Figure("written twice", len(lines) - len(set(lines)), at_most=0),
             _count_again(again, in_flight, may_run_again=may_run_again),
+            Figure("lines in flight", busy),
             Figure("lines that continued", _count_continued(entries, asked) - len(again)),
             Figure("to the end", took_s, "s"),
         ],
@@ -67,14 +71,21 @@ def _count_again(again: set[str], in_flight: set[str], *, may_run_again: bool) -
     return Figure("run again", len(again), at_most=0)
 
 
-def find_run_again(entries: list[Entry]) -> set[str]:
-    """Return whose tokens were generated twice, but for what was still unread."""
+def find_run_again(entries: Sequence[Entry], struck_s: float) -> set[str]:
+    """Return whose tokens, of those there were at the blow, were generated twice.
+
+    What an engine still generates while the blow works its way to it counts for nothing: nobody
+    was there to read it.
+    """
     reached: dict[str, int] = {}
     again = set()
     for entry in entries:
         if reached.get(entry.user, 0) - entry.start > UNREAD_TOKENS:
             again.add(entry.user)
-        reached[entry.user] = max(reached.get(entry.user, 0), entry.reached)
+        by_then = max(0, int((struck_s - entry.opened_s) * RATE))
+        is_met = entry.opened_s <= struck_s and (entry.closed_s or struck_s) >= struck_s
+        made = min(entry.sent, by_then) if is_met else entry.sent
+        reached[entry.user] = max(reached.get(entry.user, 0), entry.start + made)
     return again
 
 

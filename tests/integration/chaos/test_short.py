@@ -9,7 +9,8 @@ from llmjobs_chaos.scenario import Scenario
 from llmjobs_chaos.scenarios import SCENARIOS
 
 SEED = 4
-IN_SHORT = {"short-jobs", "worker-killed", "drained"}
+IN_SHORT = {"short-jobs", "worker-killed", "cancelled", "batch-worker-killed", "storm"}
+"""The widest of them, in about two and a half minutes."""
 
 
 @pytest.mark.parametrize(
