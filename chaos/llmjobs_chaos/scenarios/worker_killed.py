@@ -32,7 +32,7 @@ async def play(stage: Stage) -> Outcome:
             await cluster.add_worker(concurrency=2 * JOBS_A_ROUND // KILLED_A_ROUND)
         await cluster.wait_slots(WORKERS * 2 * JOBS_A_ROUND // KILLED_A_ROUND)
         async with Clients([gateway]) as clients:
-            for number in range(stage.size(8, 1)):
+            for number in range(stage.size(7, 1)):
                 jobs = [ledger.plan((TOKENS, RATE)) for _ in range(JOBS_A_ROUND)]
                 await clients.submit_many(f"round-{number}", jobs)
                 users = {asked.requests[0].user for asked in jobs}
