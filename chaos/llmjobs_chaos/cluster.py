@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from llmjobs_chaos.proxy import TcpProxy
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, StoreOptions
@@ -25,6 +24,7 @@ from llmjobs_dev.process import Process
 from llmjobs_dev.valkey import Valkey
 from llmjobs_testing.engine_journal import Entry, read_journal
 from llmjobs_testing.operators import USER
+from llmjobs_testing.tcp_proxy import TcpProxy
 from llmjobs_testing.waiting import eventually, eventually_async
 
 POOL = PoolKey("chaos", "scripted")
@@ -106,7 +106,7 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         await self.valkey.start()
         if self._is_proxied:
-            self.proxy = TcpProxy(self.valkey.port)
+            self.proxy = TcpProxy("127.0.0.1", self.valkey.port)
             await self.proxy.start()
         self._store = JobStore.connect(StoreOptions(self.valkey.url))
         if self._with_plane:

@@ -157,8 +157,8 @@ class EngineClient:
         except (aiohttp.ClientError, OSError):
             return Health.BAD
 
-    async def fetch_traits(self) -> EngineTraits:
-        """Return what the engine says of itself; the least it could be if it says nothing.
+    async def fetch_traits(self) -> EngineTraits | None:
+        """Return what the engine says of itself; None if it could not be asked.
 
         Source: ``owned_by`` of ``GET /v1/models`` is ``vllm`` or ``llamacpp`` at these engines;
         vLLM adds ``max_model_len``.
@@ -168,7 +168,7 @@ class EngineClient:
                 async with self._session.get(f"{self._base_url}/v1/models") as response:
                     models = msgspec.json.decode(await response.read(), type=_Models)
         except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError):
-            return EngineTraits()
+            return None
         first = models.data[0] if models.data else _Model()
         kind = first.owned_by if first.owned_by in {*EngineKind} else EngineKind.OPENAI
         return EngineTraits(EngineKind(kind), first.max_model_len)

@@ -99,5 +99,6 @@ class EngineMonitor:
         return health is Health.GOOD or (health is Health.SILENT and self._alive_s > asked_s)
 
     async def _learn_traits(self) -> None:
-        found = await self._engine.fetch_traits()
-        self._traits = EngineTraits(self._kind or found.kind, found.max_model_len)
+        # Not knowing is no news: what it said before still holds.
+        if found := await self._engine.fetch_traits():
+            self._traits = EngineTraits(self._kind or found.kind, found.max_model_len)

@@ -94,6 +94,24 @@ async def test_only_a_windowful_is_handed_to_celery(store: JobStore, driver: Dri
     assert await store.client.llen(POOL.queue) == 8  # two times the 4 slots
 
 
+async def test_a_lost_message_is_found_once_a_later_one_was_claimed(
+    store: JobStore, driver: Driver
+) -> None:
+    for number in range(3):
+        await store.submit(make_job(number))
+    lost = await driver.take_chunk()
+
+    async def look() -> int:
+        seconds, _ = await store.client.time()
+        await store.client.zadd(f"{PREFIX}sent", {str(lost): seconds * 1000})
+        await store.client.delete(f"{PREFIX}reaped")
+        return (await store.reap()).resent
+
+    assert await look() == 0  # it may just wait: the queue is not empty
+    await driver.claim_one()
+    assert await look() == 1
+
+
 async def test_a_repeated_claim_call_gives_the_same_fence(store: JobStore, driver: Driver) -> None:
     await store.submit(make_job())
     chunk = await driver.take_chunk()

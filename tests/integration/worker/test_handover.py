@@ -30,7 +30,7 @@ MakeWorker = Callable[..., WorkerProcess]
 async def test_sigterm_hands_back_and_another_worker_continues(
     store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker
 ) -> None:
-    bodies = [make_body(tokens=400, seed=i, script={"rate": 100}) for i in range(8)]
+    bodies = [make_body(tokens=900, seed=i, script={"rate": 100}) for i in range(8)]
     async with make_worker("a") as first:
         job_ids = [await submit(store, body) for body in bodies]
         for job_id in job_ids:
@@ -47,8 +47,8 @@ async def test_sigterm_hands_back_and_another_worker_continues(
         job = await store.fetch(job_id)
         assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2)
         (result,) = await store.fetch_results(job_id)
-        assert parse_content(result) == build_text(400, seed)
-        assert await fetch_watched_text(store, job_id) == (build_text(400, seed), 0)
+        assert parse_content(result) == build_text(900, seed)
+        assert await fetch_watched_text(store, job_id) == (build_text(900, seed), 0)
     assert all(seen.start >= 29 for seen in engine.seen[8:])
 
 

@@ -12,7 +12,7 @@ from llmjobs_core.store import JobStore
 from llmjobs_dev.valkey import Valkey
 from llmjobs_testing.engine import ScriptedEngine
 from llmjobs_testing.engine_text import build_text
-from llmjobs_testing.link import Link, open_link
+from llmjobs_testing.tcp_proxy import TcpProxy
 from llmjobs_testing.waiting import eventually
 from llmjobs_testing.worker_jobs import (
     fetch_watched_text,
@@ -37,21 +37,21 @@ async def replica(valkey: Valkey, tmp_path: Path) -> AsyncIterator[Valkey]:
 
 
 @pytest.fixture
-async def link(valkey: Valkey) -> AsyncIterator[Link]:
+async def link(valkey: Valkey) -> AsyncIterator[TcpProxy]:
     """The one address that everybody has."""
-    async with open_link(valkey.port) as link:
+    async with TcpProxy("127.0.0.1", valkey.port) as link:
         yield link
 
 
 @pytest.fixture
-def valkey_url(link: Link) -> str:
-    return link.url
+def valkey_url(link: TcpProxy) -> str:
+    return link.redis_url
 
 
 async def test_work_goes_on_when_the_primary_dies(
     valkey: Valkey,
     replica: Valkey,
-    link: Link,
+    link: TcpProxy,
     store: JobStore,
     engine: ScriptedEngine,
     make_worker: MakeWorker,
@@ -62,7 +62,7 @@ async def test_work_goes_on_when_the_primary_dies(
         valkey.kill()
         await valkey.wait()
         await replica.promote()
-        link.target = replica.port
+        link.target = ("127.0.0.1", replica.port)
         after = await submit(store, make_body(tokens=16))
         for one, tokens in ((job_id, 900), (after, 16)):
             job = await wait_state(store, one, timeout_s=30)
@@ -74,7 +74,7 @@ async def test_work_goes_on_when_the_primary_dies(
 async def test_connections_to_a_demoted_primary_are_left(
     valkey: Valkey,
     replica: Valkey,
-    link: Link,
+    link: TcpProxy,
     store: JobStore,
     engine: ScriptedEngine,
     make_worker: MakeWorker,
@@ -84,7 +84,7 @@ async def test_connections_to_a_demoted_primary_are_left(
         job_id = await submit(store, make_body(tokens=900, script={"rate": 100}))
         await wait_tokens(store, job_id, 50)
         await replica.promote()
-        link.target = replica.port
+        link.target = ("127.0.0.1", replica.port)
         await valkey.follow(replica)
         after = await submit(store, make_body(tokens=16))
         for one, tokens in ((job_id, 900), (after, 16)):
@@ -98,7 +98,7 @@ async def test_connections_to_a_demoted_primary_are_left(
 async def test_what_was_not_replicated_runs_again_and_ends_once(
     valkey: Valkey,
     replica: Valkey,
-    link: Link,
+    link: TcpProxy,
     store: JobStore,
     engine: ScriptedEngine,
     make_worker: MakeWorker,
@@ -107,7 +107,7 @@ async def test_what_was_not_replicated_runs_again_and_ends_once(
         job_id = await submit(store, make_body(tokens=300, script={"rate": 100}))
         await wait_tokens(store, job_id, 50)
         fence = await fetch_fence(store, job_id)
-        async with open_link(1) as nowhere:
+        async with TcpProxy("127.0.0.1", 1) as nowhere:
             with redis.Redis.from_url(replica.url) as client:
                 # It loses its primary, and with it what happens from here.
                 client.replicaof("127.0.0.1", str(nowhere.port))
@@ -115,7 +115,7 @@ async def test_what_was_not_replicated_runs_again_and_ends_once(
                 valkey.kill()
                 await valkey.wait()
                 client.replicaof("NO", "ONE")
-        link.target = replica.port
+        link.target = ("127.0.0.1", replica.port)
         job = await wait_state(store, job_id, timeout_s=30)
         assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2)
         assert await fetch_fence(store, job_id) > fence

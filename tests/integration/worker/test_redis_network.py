@@ -11,7 +11,7 @@ from llmjobs_core.store import JobStore
 from llmjobs_dev.valkey import Valkey
 from llmjobs_testing.engine import ScriptedEngine
 from llmjobs_testing.engine_text import build_text
-from llmjobs_testing.link import Link, open_link
+from llmjobs_testing.tcp_proxy import Fault, TcpProxy
 from llmjobs_testing.waiting import eventually
 from llmjobs_testing.worker_jobs import (
     fetch_watched_text,
@@ -33,19 +33,19 @@ def valkey_url(valkey: Valkey) -> str:
 
 
 @pytest.fixture
-async def link(valkey: Valkey) -> AsyncIterator[Link]:
+async def link(valkey: Valkey) -> AsyncIterator[TcpProxy]:
     """The one way of the worker to its Redis."""
-    async with open_link(valkey.port) as link:
+    async with TcpProxy("127.0.0.1", valkey.port) as link:
         yield link
 
 
 @pytest.mark.parametrize("delay_s", [0.1, 0.5, 1.0])
 async def test_a_slow_network_runs_nothing_twice(
-    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker, link: Link, delay_s: float
+    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker, link: TcpProxy, delay_s: float
 ) -> None:
     """A round trip is twice the delay."""
-    link.delay_s = delay_s
-    async with make_worker("a", redis_url=link.url), make_worker("b") as second:
+    link.latency_s = delay_s
+    async with make_worker("a", redis_url=link.redis_url), make_worker("b") as second:
         await second.wait_logged("engine_healthy")
         job_ids = [
             await submit(store, make_body(tokens=500, seed=i, script={"rate": 50}))
@@ -59,7 +59,7 @@ async def test_a_slow_network_runs_nothing_twice(
 
 
 async def test_connections_cut_every_second_lose_and_double_nothing(
-    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker, link: Link
+    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker, link: TcpProxy
 ) -> None:
     count = 80
     bodies = [make_body(tokens=40, seed=i, script={"rate": 50}) for i in range(count)]
@@ -69,7 +69,7 @@ async def test_connections_cut_every_second_lose_and_double_nothing(
             await asyncio.sleep(1)
             link.cut()
 
-    async with make_worker("a", redis_url=link.url) as worker:
+    async with make_worker("a", redis_url=link.redis_url) as worker:
         await worker.wait_logged("engine_healthy")
         cutting = asyncio.create_task(cut_on())
         batch = await submit_batch(store, bodies)
@@ -90,25 +90,27 @@ async def test_connections_cut_every_second_lose_and_double_nothing(
 
 @pytest.mark.parametrize("is_silent", [True, False], ids=["silent", "refused"])
 async def test_a_worker_cut_off_alone_is_fenced(
-    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker, link: Link, is_silent: bool
+    store: JobStore,
+    engine: ScriptedEngine,
+    make_worker: MakeWorker,
+    link: TcpProxy,
+    is_silent: bool,
 ) -> None:
-    async with make_worker("a", redis_url=link.url) as first:
+    async with make_worker("a", redis_url=link.redis_url) as first:
         job_id = await submit(store, make_body(tokens=1500, script={"rate": 100}))
         await wait_tokens(store, job_id, 50)
         async with make_worker("b") as second:
             await second.wait_logged("engine_healthy")
             if is_silent:
-                link.silence()
+                link.set_fault(Fault.SILENT)
             else:
-                link.is_open = False
-                link.cut()
+                link.set_fault(Fault.REFUSE)
             cut_s = time.time()
             await eventually(lambda: len(engine.seen) == 2, what="the second request")
             assert 3 < engine.seen[1].opened_s - cut_s < 10
             await asyncio.sleep(max(0.0, cut_s + 8 - time.time()))
             assert engine.seen[0].closed_s is None
-            link.is_open = True
-            link.unsilence()
+            link.set_fault(Fault.NONE)
             back_s = time.time()
             await eventually(lambda: engine.seen[0].closed_s is not None, what="the first closed")
             took_s = (engine.seen[0].closed_s or 0) - back_s
@@ -126,15 +128,15 @@ async def test_a_dead_connection_is_left_while_others_work(
 ) -> None:
     """Half-open: what is connected never hears again, and new connections do."""
     async with (
-        open_link(valkey.port) as dead,
-        open_link(dead.port) as link,
-        make_worker("a", redis_url=link.url) as worker,
+        TcpProxy("127.0.0.1", valkey.port) as dead,
+        TcpProxy("127.0.0.1", dead.port) as link,
+        make_worker("a", redis_url=link.redis_url) as worker,
     ):
         await worker.wait_logged("engine_healthy")
         running = await submit(store, make_body(tokens=1500, script={"rate": 100}))
         await wait_tokens(store, running, 50)
-        dead.silence()
-        link.target = valkey.port
+        dead.set_fault(Fault.SILENT)
+        link.target = ("127.0.0.1", valkey.port)
         dead_s = time.monotonic()
         waiting = await submit(store, make_body(tokens=16))
         job = await wait_state(store, waiting, timeout_s=30)

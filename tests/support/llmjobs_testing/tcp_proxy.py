@@ -51,7 +51,9 @@ class TcpProxy:
 
     def __init__(self, host: str, port: int, *, listen_port: int = 0) -> None:
         """*listen_port* 0 takes a free one."""
-        self._target = (host, port)
+        self.target = (host, port)
+        """Where new connections lead; those that are open stay where they are. May be changed at
+        any time, as a Service or a DNS name is."""
         self._listen_port = listen_port
         self._server: asyncio.Server | None = None
         self._fault = Fault.NONE
@@ -59,7 +61,7 @@ class TcpProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self.latency_s = 0.0
-        """Delay of each piece of data, in each direction; may be changed at any time."""
+        """Added to everything on its way, in each direction; may be changed at any time."""
         self.accepted = 0
         """Connections taken so far, refused ones included."""
         self.set_fault(Fault.NONE)
@@ -77,6 +79,11 @@ class TcpProxy:
     def port(self) -> int:
         """The port to connect to."""
         return self._listen_port
+
+    @property
+    def redis_url(self) -> str:
+        """The URL of the first database behind it, where a Redis is."""
+        return f"redis://127.0.0.1:{self._listen_port}/0"
 
     @property
     def open_connections(self) -> int:
@@ -154,7 +161,7 @@ class TcpProxy:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connect to the server, and pass bytes until either side ends."""
         try:
-            from_server, to_server = await asyncio.open_connection(*self._target, limit=_CHUNK)
+            from_server, to_server = await asyncio.open_connection(*self.target, limit=_CHUNK)
         except OSError:
             return
         self._writers.add(to_server)
@@ -176,16 +183,42 @@ class TcpProxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, healed: asyncio.Event
     ) -> None:
-        """Pass one direction until its end; raises OSError where the line is cut."""
-        while data := await reader.read(_CHUNK):
-            if self.latency_s:
-                await asyncio.sleep(self.latency_s)
-            await healed.wait()
-            writer.write(data)
-            await writer.drain()
-        await healed.wait()
+        """Pass one direction until its end; raises OSError where the line is cut.
+
+        What comes is read at once, and each piece goes when its time has come: a long line is slow
+        to answer, and not narrow.
+        """
+        pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        reading = asyncio.create_task(self._read_all(reader, pieces))
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                due_s, data = await pieces.get()
+                await asyncio.sleep(due_s - loop.time())
+                await healed.wait()
+                if not data:
+                    break
+                writer.write(data)
+                await writer.drain()
+        finally:
+            reading.cancel()
+            ended = (await asyncio.gather(reading, return_exceptions=True))[0]
+        if isinstance(ended, OSError):
+            raise ended
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+    async def _read_all(
+        self, reader: asyncio.StreamReader, pieces: "asyncio.Queue[tuple[float, bytes]]"
+    ) -> None:
+        """Put what comes with the time when it may go on; empty bytes are the end."""
+        loop = asyncio.get_running_loop()
+        data = b""
+        try:
+            while data := await reader.read(_CHUNK):
+                pieces.put_nowait((loop.time() + self.latency_s, data))
+        finally:
+            pieces.put_nowait((loop.time() + self.latency_s, b""))
 
 
 def _build_direction_events() -> dict[bool, asyncio.Event]:

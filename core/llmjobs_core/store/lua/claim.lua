@@ -50,6 +50,9 @@ else
   add(j, 'next', fresh)
 end
 
+if not chunk.urgent then
+  call('HSET', key('pool', j.pool), 'claimed', sent_ms(id .. '.' .. number))
+end
 -- A chunk that finds fewer units than it may take has outlived them.
 local left = #refs + held_off < most and 0 or chunk.units - #refs
 reserve(j, left - chunk.units)

@@ -78,11 +78,13 @@ for _, name in ipairs(due('sent')) do
     if free_units(j) > 0 then enqueue(j, true) end
   else
     chunk.checks = chunk.checks + 1
-    -- The message may be lost, or the workers just busy: send again at once while the queue is
-    -- empty, and else at the 1st, 2nd, 4th, 8th ... look (from the 8th unless it is urgent).
+    -- The message may be lost, or the workers just busy. It is lost when the queue is empty, or when
+    -- one that was sent after it has been claimed, for they are taken in order. Urgent ones are not:
+    -- they go again at the 1st, 2nd, 4th, 8th ... look.
     local _, exponent = math.frexp(chunk.checks)
-    local doubled = 2 ^ (exponent - 1) == chunk.checks and (chunk.urgent or chunk.checks >= 8)
-    if doubled or call('LLEN', queue_name(j.pool)) == 0 then
+    local is_doubled = chunk.urgent and 2 ^ (exponent - 1) == chunk.checks
+    local is_overtaken = num(call('HGET', key('pool', j.pool), 'claimed')) > sent_ms(name)
+    if is_doubled or is_overtaken or call('LLEN', queue_name(j.pool)) == 0 then
       resent = resent + 1
       push_message(j, number, chunk.urgent)
     end

@@ -26,6 +26,9 @@ local function write_chunk(j, number, chunk, check_ms)
   call('ZADD', P .. 'sent', NOW + (check_ms or CHECK_SENT_MS), j.id .. '.' .. number)
 end
 
+-- When the chunk was sent, or looked at last.
+local function sent_ms(name) return num(call('ZSCORE', P .. 'sent', name)) - CHECK_SENT_MS end
+
 local function drop_chunk(j, number)
   call('HDEL', j.key, 'c' .. number)
   call('ZREM', P .. 'sent', j.id .. '.' .. number)
