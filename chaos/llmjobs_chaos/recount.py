@@ -17,6 +17,7 @@ from llmjobs_core.store import JobStore
 from llmjobs_testing.audit import Audit
 
 _PAGE = 500
+_AT_ONCE = 50
 _LOOK_EVERY_S = 0.5
 _SWEEP_TIMEOUT_S = 60.0
 _STANDING = frozenset(
@@ -82,11 +83,10 @@ async def recount(cluster: Cluster, ledger: Ledger, *, is_emptied: bool = False)
     """Read everything, then let every job's time to live pass and see what stays."""
     ids = [job_id for asked in ledger.accepted for job_id in asked.ids]
     found: dict[str, Found] = {}
-    for at in range(0, len(ids), _PAGE):
-        page = ids[at : at + _PAGE]
-        for record in await cluster.store.fetch_many(page):
-            if record is not None:
-                found[record.id] = await _read_job(cluster.store, record)
+    for page in _pages(ids):
+        records = [r for r in await cluster.store.fetch_many(page) if r is not None]
+        read = await asyncio.gather(*(_read_job(cluster.store, record) for record in records))
+        found |= {record.id: job for record, job in zip(records, read, strict=True)}
     counters = await cluster.store.fetch_counters()
     outcomes: Counter[str] = Counter()
     for (_, _, state, _), count in counters.outcomes.items():
@@ -102,6 +102,11 @@ async def recount(cluster: Cluster, ledger: Ledger, *, is_emptied: bool = False)
         leftovers=await _sweep(cluster, listed),
         is_emptied=is_emptied,
     )
+
+
+def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
+    """Return *ids* in pages that fit into the client's connections."""
+    return [ids[at : at + _AT_ONCE] for at in range(0, len(ids), _AT_ONCE)]
 
 
 async def _read_job(store: JobStore, record: JobRecord) -> Found:
@@ -152,8 +157,8 @@ def _audit(url: str) -> list[str]:
 
 async def _sweep(cluster: Cluster, ids: Sequence[str]) -> list[str]:
     """End every job's time to live and return the keys that stay though they should not."""
-    for job_id in ids:
-        await cluster.store.reclassify(job_id, ttl_s=0)
+    for page in _pages(ids):
+        await asyncio.gather(*(cluster.store.reclassify(job_id, ttl_s=0) for job_id in page))
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + _SWEEP_TIMEOUT_S
     while await cluster.store.client.zcard("llmjobs:gc") and loop.time() < deadline_s:

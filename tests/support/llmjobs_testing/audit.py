@@ -21,6 +21,7 @@ class Audit:
     def __init__(self, client: redis.Redis, pools: Iterable[str]) -> None:
         self._r = client
         self._pools = tuple(pools)
+        self._indexes: dict[str, set[str]] = {}
         self.jobs = {
             key[len(PREFIX) + 4 :]: self._hash(key[len(PREFIX) :])
             for key in sorted(k.decode() for k in client.scan_iter(f"{PREFIX}job:*", count=1000))
@@ -36,6 +37,11 @@ class Audit:
     def _members(self, name: str) -> set[str]:
         found: Any = self._r.zrange(PREFIX + name, 0, -1)
         return {item.decode() for item in found}
+
+    def _index(self, name: str) -> set[str]:
+        if name not in self._indexes:
+            self._indexes[name] = self._members(f"ix:{name}")
+        return self._indexes[name]
 
     def check(self) -> None:
         """Raise AssertionError at the first thing that is not as it must be."""
@@ -124,7 +130,7 @@ class Audit:
 
     def _check_index(self, job_id: str, job: dict[str, str]) -> None:
         for namespace in (job["ns"], "*"):
-            states = [s for s in LIVE | TERMINAL if job_id in self._members(f"ix:{namespace}|{s}")]
+            states = [s for s in LIVE | TERMINAL if job_id in self._index(f"{namespace}|{s}")]
             assert states == [job["st"]], f"{job_id} is {job['st']} and listed as {states}"
             why = f"{namespace}|{job['st']}|{job['reason']}"
             is_dead = job["st"] in TERMINAL and job["reason"] != job["st"]
