@@ -107,6 +107,11 @@ _NOT_NOW_WORDS = frozenset({"UNBLOCKED", "NOREPLICAS", "BUSY", "TRYAGAIN"})
 too few replicas (``min-replicas-to-write``), a long script, a cluster that moves slots."""
 
 
+_CLOSED_HANDLE = "the handler is closed"
+"""What uvloop says, in a RuntimeError, of a write to a connection that was reset a moment ago;
+redis-py knows only asyncio's own way to say so, and drops the connection all the same."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn what redis-py raises into the store's errors, with the cause chained."""
@@ -116,6 +121,10 @@ def translated_errors() -> Iterator[None]:
         raise StoreFull("Redis has no memory left for new jobs") from error
     except _NOT_NOW as error:
         raise StoreUnavailable(f"Redis can't be reached: {type(error).__name__}") from error
+    except RuntimeError as error:
+        if _CLOSED_HANDLE not in str(error):
+            raise
+        raise StoreUnavailable("Redis can't be reached: the connection was reset") from error
     except ResponseError as error:
         word, _, rest = str(error).partition(" ")
         refusal = _REFUSALS.get(word)
