@@ -46,7 +46,11 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="small sizes; writes no report")
     parser.add_argument("--dry", action="store_true", help="full sizes, but write no report")
     parser.add_argument("--folder", type=Path, help="keep logs, journals and data here")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.folder is not None and options.folder.is_dir() and any(options.folder.iterdir()):
+        # A store that holds an earlier run's jobs can't be recounted.
+        parser.error(f"--folder {options.folder} is not empty")
+    return options
 
 
 async def play_all(options: argparse.Namespace, names: list[str]) -> list[Played]:

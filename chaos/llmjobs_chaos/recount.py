@@ -23,7 +23,7 @@ _SWEEP_TIMEOUT_S = 60.0
 _STANDING = frozenset(
     {
         "changes", "depth", "hist", "hold", "outcomes", "pools", "reaped", "requests", "retries",
-        "submitted", "tokens", "workers", "wrun", "wslots",
+        "spared", "submitted", "tokens", "workers", "wrun", "wslots",
     }
 )  # fmt: skip
 _STANDING_KINDS = ("models:", "pool:", "rate:", "shard:", "vt:", "flows:")

@@ -24,6 +24,8 @@ class Striker:
             Kind.WORKER_STOP: lambda f: self._stop(cluster.workers, f),
             Kind.WORKER_TERM: self._terminate,
             Kind.ENGINE_KILL: lambda f: self._kill(cluster.engines, f),
+            Kind.ENGINE_STOP: lambda f: self._stop(cluster.engines, f),
+            Kind.GATEWAY_STOP: lambda f: self._stop(cluster.gateways, f),
             Kind.GATEWAY_KILL: lambda f: self._kill(cluster.gateways, f),
             Kind.OPERATOR_KILL: lambda f: self._kill(cluster.operators, f),
             Kind.OPERATOR_STOP: lambda f: self._stop(cluster.operators, f),

@@ -99,5 +99,5 @@ def find_usage(chunk: Chunk) -> EngineUsage | None:
 
 
 def parse_chunk(data: bytes) -> Chunk:
-    """Return the chunk in an event's data; raises msgspec.DecodeError if it is none."""
+    """Return the chunk in an event's data; raises msgspec.DecodeError or UnicodeDecodeError."""
     return _decoder.decode(data)

@@ -26,6 +26,7 @@ from llmjobs_worker.retry import (
 )
 from llmjobs_worker.sse import SSEEventTooLong, SSEParser
 
+MODELS = "/v1/models"
 _DONE = b"[DONE]"
 _KEEPALIVE_S = 3.0
 """Below the 5 s after which uvicorn closes an idle connection, so that none is used as it dies."""
@@ -40,7 +41,9 @@ class Health(StrEnum):
 
     GOOD = "good"
     BAD = "bad"
-    """It says so itself, or nobody listens."""
+    """It says so itself."""
+    ABSENT = "absent"
+    """Nobody listens."""
     SILENT = "silent"
     """No answer in time: it hangs, or is too busy to answer."""
 
@@ -124,7 +127,7 @@ class EngineClient:
             raise _network_error(code, "the engine was silent too long") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error
-        except (msgspec.DecodeError, SSEEventTooLong) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, SSEEventTooLong) as error:
             raise _network_error("engine_protocol_error", "the stream is malformed") from error
 
     async def fetch_whole(self, path: str, body: dict[str, Any]) -> bytes:
@@ -155,7 +158,7 @@ class EngineClient:
         except TimeoutError:
             return Health.SILENT
         except (aiohttp.ClientError, OSError):
-            return Health.BAD
+            return Health.ABSENT
 
     async def fetch_traits(self) -> EngineTraits | None:
         """Return what the engine says of itself; None if it could not be asked.
@@ -165,9 +168,15 @@ class EngineClient:
         """
         try:
             async with asyncio.timeout(_TRAITS_TIMEOUT_S):
-                async with self._session.get(f"{self._base_url}/v1/models") as response:
+                async with self._session.get(self._base_url + MODELS) as response:
                     models = msgspec.json.decode(await response.read(), type=_Models)
-        except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError):
+        except (
+            TimeoutError,
+            aiohttp.ClientError,
+            OSError,
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+        ):
             return None
         first = models.data[0] if models.data else _Model()
         kind = first.owned_by if first.owned_by in {*EngineKind} else EngineKind.OPENAI

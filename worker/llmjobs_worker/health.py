@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from llmjobs_worker.engine_client import EngineClient, Health
+from llmjobs_worker.engine_client import MODELS, EngineClient, Health
 from llmjobs_worker.intake import Intake
 from llmjobs_worker.resume import EngineKind, EngineTraits
 
@@ -34,7 +34,10 @@ class EngineMonitor:
         kind: EngineKind | None,
         on_unhealthy: Callable[[], None],
     ) -> None:
-        """*path* empty takes the engine for healthy always; *kind* None asks the engine."""
+        """*path* empty for an engine without a health check; *kind* None asks the engine.
+
+        Without a check an engine is only asked when there is doubt, and any answer will do.
+        """
         self._engine = engine
         self._intake = intake
         self._path = path
@@ -86,17 +89,22 @@ class EngineMonitor:
                 self._intake.set_healthy(True)
             return
         self._failures += 1
-        if self._intake.is_healthy and self._failures >= _FAILURES_MAX:
+        if self._failures < _FAILURES_MAX:
+            return
+        if self._intake.is_healthy:
             _log.warning("engine_unhealthy", checks_failed=self._failures)
             self._intake.set_healthy(False)
-            self._on_unhealthy()
+        # At every failed check: a claim that was on its way may have come in meanwhile.
+        self._on_unhealthy()
 
     async def _is_alive(self) -> bool:
-        if not self._path:
+        if not self._path and self._intake.is_healthy and self._failures == 0:
             return True
         asked_s = time.monotonic()
-        health = await self._engine.fetch_health(self._path)
-        return health is Health.GOOD or (health is Health.SILENT and self._alive_s > asked_s)
+        health = await self._engine.fetch_health(self._path or MODELS)
+        if health is Health.SILENT:
+            return self._alive_s > asked_s
+        return health is Health.GOOD or (not self._path and health is Health.BAD)
 
     async def _learn_traits(self) -> None:
         # Not knowing is no news: what it said before still holds.

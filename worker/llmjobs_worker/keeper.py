@@ -50,10 +50,11 @@ class Keeper:
         metrics: WorkerMetrics,
         fetch_loop_age_s: Callable[[], float],
         on_losses: Callable[[Sequence[Loss]], None],
+        on_death: Callable[[], None],
     ) -> None:
         """*beats*, *reaps* and *wakes* have connections of their own.
 
-        *on_losses* must be thread-safe.
+        *on_losses* and *on_death* (a thread ended that must not) must be thread-safe.
         """
         self._beats = beats
         self._reaps = reaps
@@ -65,15 +66,19 @@ class Keeper:
         self._metrics = metrics
         self._fetch_loop_age_s = fetch_loop_age_s
         self._on_losses = on_losses
+        self._on_death = on_death
         self._stop = threading.Event()
         self._beat_now = threading.Event()
         self._turned_s = time.monotonic()
         self.last_beat_s: float | None = None
         """``time.monotonic()`` of the last successful beat; None before the first."""
         self._threads = [
-            threading.Thread(target=self._run_beats, name="lease-beat", daemon=True),
-            threading.Thread(target=self._run_reaps, name="lease-reap", daemon=True),
-            threading.Thread(target=self._run_wakes, name="lease-wake", daemon=True),
+            threading.Thread(target=self._keep_on, args=(work,), name=name, daemon=True)
+            for name, work in {
+                "lease-beat": self._run_beats,
+                "lease-reap": self._run_reaps,
+                "lease-wake": self._run_wakes,
+            }.items()
         ]
 
     def start(self) -> None:
@@ -96,6 +101,15 @@ class Keeper:
     def age_s(self) -> float:
         """Seconds since the beat thread turned, whether or not the store answered."""
         return time.monotonic() - self._turned_s
+
+    def _keep_on(self, work: Callable[[], None]) -> None:
+        """Do *work*; a process whose thread ended by an error of ours must not go on without it."""
+        try:
+            work()
+        finally:
+            if not self._stop.is_set():
+                _log.critical("lease_thread_died", thread=threading.current_thread().name)
+                self._on_death()
 
     def _run_beats(self) -> None:
         is_away = False

@@ -54,7 +54,8 @@ class Publisher:
     async def detach(self, checkpoint: Checkpoint) -> None:
         """Stop writing *checkpoint*; when this returns, no call about it is on its way."""
         async with self._writing:
-            self._dirty.pop(checkpoint.ref, None)
+            if self._dirty.get(checkpoint.ref) is checkpoint:
+                del self._dirty[checkpoint.ref]
 
     async def _write_all(self) -> bool:
         async with self._writing:

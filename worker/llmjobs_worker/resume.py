@@ -85,7 +85,7 @@ _CHAT_ONLY_FIELDS = frozenset(
 def plan_request(claim: Claim, traits: EngineTraits) -> RequestPlan:
     """Return the request that generates what is missing of *claim*'s answer.
 
-    Raises msgspec.DecodeError if the stored body is no JSON object.
+    Raises msgspec.DecodeError or UnicodeDecodeError if the stored body is no JSON object.
     """
     body = msgspec.json.decode(claim.body, type=dict[str, Any])
     body.setdefault("model", claim.model)

@@ -102,7 +102,7 @@ class UnitRunner:
     async def _generate(self, claim: Claim, checkpoint: Checkpoint) -> Finished | Failure:
         try:
             plan = plan_request(claim, self.fetch_traits())
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             error = JobError("invalid_body", "the request body is not a JSON object")
             return Failure(
                 error, retryable=False, body=build_error_body(error, "invalid_request_error")
@@ -153,7 +153,7 @@ class UnitRunner:
         body = await self.engine.fetch_whole(plan.path, plan.body)
         try:
             usage = msgspec.json.decode(body, type=_UsageOnly).usage or EngineUsage()
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = "the engine's answer is no JSON object"
             raise EngineError(build_network_failure("engine_protocol_error", message)) from error
         return Finished(body, Usage(usage.prompt_tokens, usage.completion_tokens or 0))

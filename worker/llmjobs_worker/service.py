@@ -189,6 +189,7 @@ class WorkerService:
             metrics=self.metrics,
             fetch_loop_age_s=lambda: self._loop.age_s,
             on_losses=self._abort_from_thread,
+            on_death=lambda: self._loop.call(self._on_fatal),
         )
 
     def _abort_from_thread(self, losses: Sequence[Loss]) -> None:

@@ -16,8 +16,8 @@ from llmjobs_chaos.strikes import Striker
 
 WORKERS, GATEWAYS, OPERATORS, CONCURRENCY = 4, 2, 2, 8
 RATE = 20.0
-BACKOFF_LIMIT = 30
-"""Engines die all the time, and each of their deaths is a failed attempt."""
+BACKOFF_LIMIT = 0
+"""What dies under a job is not its failure, so no fault may cost an attempt."""
 QUIET_S = 120.0
 """In this time after the last fault everything must have ended."""
 
@@ -26,7 +26,9 @@ RHYTHMS = {
     Kind.WORKER_STOP: Rhythm(25.0, (7.0, 11.0), first_s=12.0),
     Kind.WORKER_TERM: Rhythm(20.0, first_s=9.0),
     Kind.ENGINE_KILL: Rhythm(15.0, (0.5, 2.0), first_s=7.0),
+    Kind.ENGINE_STOP: Rhythm(30.0, (10.0, 13.0), first_s=11.0),
     Kind.GATEWAY_KILL: Rhythm(9.0, (0.0, 1.0), first_s=6.0),
+    Kind.GATEWAY_STOP: Rhythm(27.0, (2.0, 4.0), first_s=15.0),
     Kind.OPERATOR_KILL: Rhythm(25.0, (0.0, 2.0), first_s=10.0),
     Kind.OPERATOR_STOP: Rhythm(50.0, (12.0, 14.0), first_s=30.0),
     Kind.REDIS_KILL: Rhythm(30.0, (0.5, 2.0), first_s=14.0),

@@ -113,7 +113,10 @@ class LLMJobSpec(Resource):
         "when absent.",
     )
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=3, description="How often each request is tried again after a failure."
+        default=3,
+        description="How often in a row each request is tried again after a failure. A failure that "
+        "comes further into the answer than any before begins the count anew; a lost worker or "
+        "engine is no failure.",
     )
     recovery: Recovery = Field(
         default=Recovery.RESUME,

@@ -112,6 +112,75 @@ async def test_a_lost_message_is_found_once_a_later_one_was_claimed(
     assert await look() == 1
 
 
+async def test_reaping_that_is_always_slow_still_finds_the_lost(
+    store: JobStore, driver: Driver
+) -> None:
+    await store.submit(make_job())
+    await driver.claim_one()
+    for _ in range(2):
+        seconds, _ = await store.client.time()
+        await store.client.set(f"{PREFIX}reaped", (seconds - 2) * 1000)
+        await store.client.delete(f"{PREFIX}hold")  # its 2.5 s have passed
+        members: Any = await store.client.zrange(f"{PREFIX}leases", 0, -1)
+        await store.client.zadd(f"{PREFIX}leases", dict.fromkeys(members, 1))
+        report = await store.reap()
+    assert report.recovered == 1
+
+
+async def test_a_line_that_was_handed_back_is_due_by_any_clock(
+    store: JobStore, driver: Driver
+) -> None:
+    """The clock of a replica that takes over may be behind."""
+    job = await submit_batch(store, 2)
+    claim = (await driver.claim(2))[0]
+    await store.release([(claim.ref, claim.fence)], reason="Drained")
+    assert await store.client.zscore(f"{PREFIX}redo:{job.id}", str(claim.ref.line)) == 0
+
+
+async def test_a_worker_that_comes_back_has_what_it_holds(store: JobStore, driver: Driver) -> None:
+    await store.submit(make_job())
+    claim = await driver.claim_one()
+    await make_due(store, "workers")
+    driver.beat(held=(claim,))
+    assert [worker.running for worker in await store.list_workers()] == [1]
+    await driver.complete(claim)
+    assert [worker.running for worker in await store.list_workers()] == [0]
+
+
+async def test_failing_further_on_each_time_is_not_giving_up(
+    store: JobStore, driver: Driver
+) -> None:
+    job = make_job(backoff_limit=1)
+    await store.submit(job)
+    for _ in range(4):
+        claim = await driver.claim_one()
+        await driver.say(claim, "more ")
+        await driver.fail(claim, retry_in_ms=0)
+        await store.client.delete(f"{PREFIX}reaped")
+        await store.reap()
+    assert (await store.fetch(job.id)).state is JobState.QUEUED
+    await driver.fail(await driver.claim_one(), retry_in_ms=0)
+    assert (await store.fetch(job.id)).reason == "BackoffLimitExceeded"
+
+
+async def test_a_message_behind_one_that_was_looked_at_is_not_lost(
+    store: JobStore, driver: Driver
+) -> None:
+    for number in range(3):
+        await store.submit(make_job(number))
+    first, second = await driver.take_chunk(), POOL.queue
+    seconds, _ = await store.client.time()
+    looked: Any = await store.client.zrange(f"{PREFIX}sent", 0, -1)
+    await store.client.zadd(f"{PREFIX}sent", dict.fromkeys(looked, seconds * 1000))
+    await store.client.delete(f"{PREFIX}reaped")
+    assert (await store.reap()).resent == 0
+    await store.claim(first, worker="w", token="t", limit=1)
+    await store.client.zadd(f"{PREFIX}sent", dict.fromkeys(looked[1:], seconds * 1000))
+    await store.client.delete(f"{PREFIX}reaped")
+    assert (await store.reap()).resent == 0
+    assert await store.client.llen(second) == 2
+
+
 async def test_a_repeated_claim_call_gives_the_same_fence(store: JobStore, driver: Driver) -> None:
     await store.submit(make_job())
     chunk = await driver.take_chunk()

@@ -75,3 +75,17 @@ async def test_an_engine_that_is_away_costs_no_attempt(
         async with engine:
             job = await wait_state(store, job_id, timeout_s=90)
     assert (job.state, job.error) == (JobState.SUCCEEDED, None)
+
+
+async def test_an_external_engine_without_a_health_check_that_is_away_costs_no_attempt(
+    store: JobStore, make_worker: MakeWorker
+) -> None:
+    engine = EngineProcess()
+    async with make_worker("a", engine_url=engine.url, health_path="") as worker:
+        async with engine:
+            await worker.wait_logged("engine_healthy")
+        job_ids = [await submit(store, backoff_limit=0) for _ in range(20)]
+        await worker.wait_logged("engine_unhealthy")
+        async with engine:
+            jobs = [await wait_state(store, job_id, timeout_s=90) for job_id in job_ids]
+    assert {job.state for job in jobs} == {JobState.SUCCEEDED}

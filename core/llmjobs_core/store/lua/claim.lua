@@ -50,16 +50,15 @@ else
   add(j, 'next', fresh)
 end
 
-if not chunk.urgent then
-  call('HSET', key('pool', j.pool), 'claimed', sent_ms(id .. '.' .. number))
-end
+note_claimed(j.pool, chunk)
 -- A chunk that finds fewer units than it may take has outlived them.
 local left = #refs + held_off < most and 0 or chunk.units - #refs
 reserve(j, left - chunk.units)
 if left == 0 then drop_chunk(j, number)
 else
   local check_ms = held_off > 0 and HELD_OFF_MS or CHECK_SENT_MS
-  write_chunk(j, number, { units = left, checks = 0, urgent = chunk.urgent }, check_ms)
+  chunk.units, chunk.checks = left, 0
+  write_chunk(j, number, chunk, check_ms)
 end
 if #refs == 0 then return {} end
 

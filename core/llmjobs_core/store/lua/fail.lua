@@ -11,7 +11,13 @@ if not holds(ref, fence) then
 end
 stop_unit(j, ref)
 add_usage(j, num(ARGV[10]), num(ARGV[11]), num(ARGV[12]))
-local tried = num(call('HGET', ukey, 'utry'))
+local u = call('HMGET', ukey, 'utry', 'utk', 'ufhigh')
+local tried = num(u[1])
+if num(u[2]) > num(u[3]) then
+  -- It got further than ever before it failed: an hour-long answer may be cut more often than that.
+  tried = 0
+  call('HSET', ukey, 'utry', 0, 'ufhigh', u[2])
+end
 if ARGV[9] ~= '' and tried < j.bl then
   call('HINCRBY', ukey, 'utry', 1)
   call('HSET', j.key, 'ecode', ARGV[5], 'emsg', ARGV[6])

@@ -10,7 +10,10 @@ end
 call('SET', P .. 'reaped', NOW)
 -- Nobody could reap for a while, so nobody could renew either (Redis was away): give the living
 -- time to renew before their leases count as lost.
-if last > 0 and NOW - last > 1500 then call('SET', P .. 'hold', 1, 'PX', 2500) end
+-- Once in a while only: where reaping is always slow, the lost must still be found.
+if last > 0 and NOW - last > 1500 and call('SET', P .. 'spared', 1, 'NX', 'PX', 10000) then
+  call('SET', P .. 'hold', 1, 'PX', 2500)
+end
 local held = call('EXISTS', P .. 'hold') == 1
 local function due(name)
   return call('ZRANGEBYSCORE', P .. name, '-inf', NOW, 'LIMIT', 0, limit)
@@ -79,14 +82,14 @@ for _, name in ipairs(due('sent')) do
   else
     chunk.checks = chunk.checks + 1
     -- The message may be lost, or the workers just busy. It is lost when the queue is empty, or when
-    -- one that was sent after it has been claimed, for they are taken in order. Urgent ones are not:
-    -- they go again at the 1st, 2nd, 4th, 8th ... look.
+    -- one that was pushed after it has been claimed. Urgent ones, which keep no order, go again at
+    -- the 1st, 2nd, 4th, 8th ... look.
     local _, exponent = math.frexp(chunk.checks)
     local is_doubled = chunk.urgent and 2 ^ (exponent - 1) == chunk.checks
-    local is_overtaken = num(call('HGET', key('pool', j.pool), 'claimed')) > sent_ms(name)
-    if is_doubled or is_overtaken or call('LLEN', queue_name(j.pool)) == 0 then
+    local is_lost = call('LLEN', queue_name(j.pool)) == 0 or is_overtaken(j.pool, chunk)
+    if is_lost or is_doubled then
       resent = resent + 1
-      push_message(j, number, chunk.urgent)
+      push_message(j, number, chunk)
     end
     write_chunk(j, number, chunk)
   end

@@ -2,32 +2,39 @@
 
 local function queue_name(pool) return 'llmjobs.' .. (string.gsub(pool, '/', '.')) end
 
-local function push_message(j, number, urgent)
+local function push_message(j, number, chunk)
   local name = j.id .. '.' .. number
   local queue = queue_name(j.pool)
   local message = string.gsub(TEMPLATE, '@llmjobs%-id@', name)
   message = string.gsub(message, '@llmjobs%-tag@', name .. '.' .. NOW .. '.' .. clock[2])
   message = string.gsub(message, '@llmjobs%-queue@', queue)
   -- kombu pops from the right.
-  call(urgent and 'RPUSH' or 'LPUSH', queue, message)
+  call(chunk.urgent and 'RPUSH' or 'LPUSH', queue, message)
+  chunk.pushed = NOW
 end
 
--- A chunk is kept in the job's hash as "units:checks:urgent".
+-- A chunk is kept in the job's hash as "units:checks:urgent:when its message was pushed last".
 local function read_chunk(j, number)
   local value = call('HGET', j.key, 'c' .. number)
   if not value or number <= j.cmin then return nil end
-  local units, checks, urgent = string.match(value, '^(%d+):(%d+):(%d)$')
-  return { units = num(units), checks = num(checks), urgent = urgent == '1' }
+  local units, checks, urgent, pushed = string.match(value, '^(%d+):(%d+):(%d):(%d+)$')
+  return { units = num(units), checks = num(checks), urgent = urgent == '1', pushed = num(pushed) }
 end
 
 local function write_chunk(j, number, chunk, check_ms)
-  call('HSET', j.key, 'c' .. number,
-    chunk.units .. ':' .. chunk.checks .. ':' .. (chunk.urgent and 1 or 0))
+  call('HSET', j.key, 'c' .. number, string.format('%d:%d:%d:%d', chunk.units, chunk.checks,
+    chunk.urgent and 1 or 0, chunk.pushed))
   call('ZADD', P .. 'sent', NOW + (check_ms or CHECK_SENT_MS), j.id .. '.' .. number)
 end
 
--- When the chunk was sent, or looked at last.
-local function sent_ms(name) return num(call('ZSCORE', P .. 'sent', name)) - CHECK_SENT_MS end
+-- Messages are taken in order: those that were pushed before this one, and are not urgent, are lost.
+local function note_claimed(pool, chunk)
+  if not chunk.urgent then call('HSET', key('pool', pool), 'claimed', chunk.pushed) end
+end
+
+local function is_overtaken(pool, chunk)
+  return num(call('HGET', key('pool', pool), 'claimed')) > chunk.pushed
+end
 
 local function drop_chunk(j, number)
   call('HDEL', j.key, 'c' .. number)
@@ -42,8 +49,9 @@ end
 local function send_chunk(j, units, urgent)
   add(j, 'cseq', 1)
   reserve(j, units)
-  write_chunk(j, j.cseq, { units = units, checks = 0, urgent = urgent })
-  push_message(j, j.cseq, urgent)
+  local chunk = { units = units, checks = 0, urgent = urgent }
+  push_message(j, j.cseq, chunk)
+  write_chunk(j, j.cseq, chunk)
 end
 
 -- Whether the pool takes work now: it is not being deleted and some worker is alive.

@@ -15,4 +15,7 @@ local function follow_clock_back()
   pull_in('leases', LEASE_MS)
   pull_in('workers', LEASE_MS)
   pull_in('sent', CHECK_SENT_MS)
+  for _, pool in ipairs(call('SMEMBERS', P .. 'pools')) do
+    call('HDEL', key('pool', pool), 'claimed')
+  end
 end

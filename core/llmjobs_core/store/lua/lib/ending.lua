@@ -8,7 +8,7 @@ local function wake_workers(refs)
     local owner = call('HGET', (unit_key(ref)), 'uown')
     if owner and not told[owner] then
       told[owner] = true
-      call('PUBLISH', P .. 'wake:' .. owner, '')
+      redis.pcall('PUBLISH', P .. 'wake:' .. owner, '')
     end
   end
 end
@@ -37,7 +37,7 @@ local function withdraw(j, keep)
     for _, ref in ipairs(running) do
       local _, line = split_ref(ref)
       stop_unit(j, ref)
-      call('ZADD', key('redo', j.id), NOW, line)
+      call('ZADD', key('redo', j.id), AT_ONCE, line)
     end
     if not keep then
       for _, line in ipairs(call('ZRANGE', key('redo', j.id), 0, -1)) do

@@ -1,7 +1,8 @@
 -- A worker or engine died under its units: which of them did it?
 -- All of them are suspected, and all go on elsewhere. A new token clears a unit, for what kills its
 -- worker every time gets no further. A unit that one more loss would convict is on the brink, and
--- a worker runs only one such unit at a time; so no innocent is convicted for its neighbour's deed.
+-- a worker runs only one such unit at a time; so units that were lost together are told apart.
+-- A limit: one on the brink that shows no token may be convicted for a newcomer that kills its worker.
 
 local LOSS_WORDS = {
   LeaseLost = { 'lease_lost', 'worker %s was gone at token %s' },

@@ -68,7 +68,7 @@ local function requeue_unit(j, ref, reason, due)
   add(j, 'nretry', 1)
   count('retries', j.pool .. '|' .. reason, 1)
   if line then
-    call('ZADD', key('redo', j.id), due or NOW, line)
+    call('ZADD', key('redo', j.id), due or AT_ONCE, line)
   else
     set_state(j, 'Queued', reason)
   end

@@ -1,13 +1,14 @@
 -- Which workers are alive, and how many slots each adds to its pool.
 
-local function set_worker(worker, pool, slots, lease_ms)
+-- *running* is how many units it holds: what is known of a worker that comes back.
+local function set_worker(worker, pool, slots, lease_ms, running)
   local old = call('HGET', P .. 'wslots', worker)
   local had = old and num(string.match(old, '^(%d+) ')) or 0
   if slots > 0 then
     call('ZADD', P .. 'workers', NOW + lease_ms, worker)
     if had ~= slots or not old then
       call('HSET', P .. 'wslots', worker, slots .. ' ' .. pool)
-      call('HSETNX', P .. 'wrun', worker, 0)
+      call('HSETNX', P .. 'wrun', worker, running)
     end
   else
     call('ZREM', P .. 'workers', worker)
