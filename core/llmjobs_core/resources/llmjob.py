@@ -114,9 +114,9 @@ class LLMJobSpec(Resource):
     )
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3,
-        description="How often in a row each request is tried again after a failure. A failure that "
-        "comes further into the answer than any before begins the count anew; a lost worker or "
-        "engine is no failure.",
+        description="How often in a row each request is tried again after a failure. A failure "
+        "that comes further into the answer than any before begins the count anew; a lost worker "
+        "or engine is no failure.",
     )
     recovery: Recovery = Field(
         default=Recovery.RESUME,
