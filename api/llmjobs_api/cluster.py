@@ -51,12 +51,12 @@ def _translate(status: int, body: str) -> Exception:
     reason = told.get("reason")
     if status in {0, 408, 429} or status >= 500:
         return ClusterUnavailable(message or f"status {status}")
-    if status == 404:
+    # 409 for its UID: another object has the name now.
+    if status == 404 or (status == 409 and "UID in precondition" in message):
         return ResourceGone(message)
-    if status == 409 and reason == "AlreadyExists":
-        return ResourceExists(message)
     if status == 409:
-        return ClusterUnavailable(message)
+        found = ResourceExists if reason == "AlreadyExists" else ClusterUnavailable
+        return found(message)
     if status == 422:
         # Not the message: it repeats values, which may be a prompt.
         causes = (told.get("details") or {}).get("causes") or []

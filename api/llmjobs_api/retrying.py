@@ -28,6 +28,10 @@ LINES_AT_ONCE = 200
 _KEY_SCOPE = "retry:"
 
 
+LINES_AT_ONCE = 50_000
+"""Lines that one call to retry many jobs copies, or a little more: some seconds (arbitrary)."""
+
+
 def explain_refusal(record: JobRecord) -> Problem | None:
     """Return why the job can't be retried as it is; None if it can."""
     if not record.state.is_terminal:
@@ -91,29 +95,37 @@ async def retry_job(
     return job, submitted, total
 
 
-async def retry_all(gateway: Gateway, records: Sequence[JobRecord], *, user: str) -> RetryReport:
-    """Retry these jobs, and tell what came of each; raises the store's outages.
+async def retry_all(
+    gateway: Gateway, records: Sequence[JobRecord], *, user: str
+) -> tuple[RetryReport, int]:
+    """Retry these jobs in order; returns what came of each, and how many were looked at.
 
-    Repeated, it makes no second retry of any. *remaining* and the cursor are the caller's to add.
+    It stops once it has copied LINES_AT_ONCE lines of batches. Repeated, it makes no second retry
+    of any whose retry is still there. *remaining* and the cursor are the caller's to add. Raises
+    the store's outages.
     """
-    report = RetryReport()
+    report, lines, looked_at = RetryReport(), 0, 0
     for record in records:
+        if lines >= LINES_AT_ONCE:
+            break
+        looked_at += 1
         refusal = explain_refusal(record)
         if refusal is None:
             try:
-                _, submitted, _ = await retry_job(gateway, record, user=user, key="")
+                _, submitted, total = await retry_job(gateway, record, user=user, key="")
             except JobNotFound:
                 continue
             except PermanentError as error:
                 refusal = from_store_error(error)
             else:
+                lines += total
                 report.jobs.append(RetriedView(record.id, submitted.job_id, submitted.created))
                 report.retried += int(submitted.created)
                 report.already_retried += int(not submitted.created)
         if refusal is not None:
             report.jobs.append(RetriedView(record.id, refusal=refusal.detail))
             report.refused += 1
-    return report
+    return report, looked_at
 
 
 async def _unfinished_lines(gateway: Gateway, record: JobRecord) -> AsyncIterator[list[BatchLine]]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from llmjobs_api.context import Gateway
 from llmjobs_api.problems import Problem, job_not_found
-from llmjobs_api.resources import ClusterUnavailable, ResourceGone
+from llmjobs_api.resources import ResourceGone
+from llmjobs_core.errors import LLMJobsError
 from llmjobs_core.jobs import JobRecord
 from llmjobs_core.states import JobState
 
@@ -23,16 +24,8 @@ async def apply_wish(gateway: Gateway, record: JobRecord, spec: Mapping[str, Any
     Raises the 404 problem where the LLMJob is gone, 409 where this gateway may not change LLMJobs,
     and the errors of ``resources``.
     """
-    if not record.owner:
-        return
-    if gateway.resources is None:
-        raise Problem(
-            409,
-            "owned_by_kubernetes",
-            "the job belongs to an LLMJob, which this gateway can't change: use kubectl",
-        )
     try:
-        await gateway.resources.apply_wish(record.namespace, record.resource, record.owner, spec)
+        await _write_spec(gateway, record, spec)
     except ResourceGone as error:
         raise job_not_found() from error
 
@@ -41,14 +34,16 @@ async def cancel_job(gateway: Gateway, record: JobRecord) -> None:
     """Cancel the job so that it stays cancelled, whatever becomes of the store.
 
     Without access to LLMJobs, it is cancelled in the store alone, and stays so unless the store
-    is emptied before the operator has seen it. Raises as :func:`apply_wish`; where the cluster
-    can't be asked, the work is ended all the same, but nothing was promised.
+    is emptied before the operator has seen it. Where the LLMJob is gone, nothing brings it back.
+    Raises the errors of ``resources``: the work is ended all the same, but nothing was promised.
     """
     may_run_again = not record.state.is_terminal or record.state is JobState.CANCELLED
     if record.owner and gateway.resources is not None and may_run_again:
         try:
-            await apply_wish(gateway, record, {"cancel": True})
-        except ClusterUnavailable:
+            await _write_spec(gateway, record, {"cancel": True})
+        except ResourceGone:
+            pass
+        except LLMJobsError:
             await gateway.store.cancel(record.id, _CANCELLED)
             raise
     await gateway.store.cancel(record.id, _CANCELLED)
@@ -57,6 +52,22 @@ async def cancel_job(gateway: Gateway, record: JobRecord) -> None:
 async def remove_job(gateway: Gateway, record: JobRecord) -> None:
     """Remove an ended job; that of an LLMJob goes with it, as soon as the operator deletes it."""
     if record.owner:
-        await apply_wish(gateway, record, {"ttlSecondsAfterFinished": 0})
-        return
+        try:
+            await _write_spec(gateway, record, {"ttlSecondsAfterFinished": 0})
+        except ResourceGone:
+            pass
+        else:
+            return
     await gateway.store.remove(record.id)
+
+
+async def _write_spec(gateway: Gateway, record: JobRecord, spec: Mapping[str, Any]) -> None:
+    if not record.owner:
+        return
+    if gateway.resources is None:
+        raise Problem(
+            409,
+            "owned_by_kubernetes",
+            "the job belongs to an LLMJob, which this gateway can't change: use kubectl",
+        )
+    await gateway.resources.apply_wish(record.namespace, record.resource, record.owner, spec)

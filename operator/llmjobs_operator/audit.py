@@ -11,7 +11,6 @@ import structlog
 
 from llmjobs_core.errors import JobNotFound
 from llmjobs_core.jobs import JobRecord
-from llmjobs_core.states import JobSource
 from llmjobs_core.store import JobStore
 from llmjobs_operator.cluster import Cluster, ObjectGone
 from llmjobs_operator.objects import OWNED_KINDS, POOL_LABEL, Kind, ObjectKey
@@ -98,7 +97,7 @@ class ClusterAudit:
         cursor: str | None = None
         while True:
             page = await self._store.list_jobs(namespace or None, limit=_PAGE, cursor=cursor)
-            owned += [r for r in page.jobs if r.source is JobSource.KUBERNETES and r.owner]
+            owned += [record for record in page.jobs if record.owner]
             cursor = page.next_cursor
             if cursor is None:
                 return owned

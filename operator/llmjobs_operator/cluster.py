@@ -85,6 +85,11 @@ class Cluster:
             raise ClusterRefused(f"no way to reach Kubernetes: {error}") from error
         return cls(client.ApiClient())
 
+    def require_leading(self) -> None:
+        """Raise NotLeading unless this operator may write, here or to the store."""
+        if not self.may_write():
+            raise NotLeading("another operator may be acting")
+
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
@@ -99,8 +104,8 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> dict[str, Any]:
-        if method != "GET" and "/leases" not in path and not self.may_write():
-            raise NotLeading("another operator may be acting")
+        if method != "GET" and "/leases" not in path:
+            self.require_leading()
         params = await self._api.param_serialize(
             method,
             path,

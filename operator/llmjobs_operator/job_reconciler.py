@@ -12,7 +12,13 @@ from llmjobs_core.jobs import BatchLine, JobKind, JobRecord
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolStats, Waiting
 from llmjobs_core.requests import InvalidRequest, parse_batch_lines
-from llmjobs_core.resources import InvalidResource, LLMJob, build_new_job, parse_llmjob
+from llmjobs_core.resources import (
+    InvalidResource,
+    LLMJob,
+    build_new_job,
+    owned_job_id,
+    parse_llmjob,
+)
 from llmjobs_core.resources.common import ObjectMeta
 from llmjobs_core.resources.parse import resolved_model
 from llmjobs_core.states import JobState
@@ -104,7 +110,7 @@ class JobReconciler:
         try:
             # What was accepted once is not refused later, whatever the rules are by then.
             job = parse_llmjob(body)
-            record = await self._find_record(job, status)
+            record = await self._find_record(job)
             plan = plan_job(
                 job,
                 record,
@@ -132,13 +138,10 @@ class JobReconciler:
 
     # -- observing ----------------------------------------------------------------------------
 
-    async def _find_record(self, job: LLMJob, status: Mapping[str, Any]) -> JobRecord | None:
-        job_id = status.get("jobId") or await self._store.find_by_key(
-            job.metadata.namespace, job.metadata.uid
-        )
-        if not job_id:
-            return None
-        return (await self._store.fetch_many([str(job_id)]))[0]
+    async def _find_record(self, job: LLMJob) -> JobRecord | None:
+        """Return the job of this very LLMJob; what its status says of an id proves nothing."""
+        record = (await self._store.fetch_many([owned_job_id(job.metadata)]))[0]
+        return record if record is not None and record.owner == job.metadata.uid else None
 
     def _resolve_pool(self, job: LLMJob) -> tuple[PoolKey, str]:
         """Return the pool and model of a job; raises RefusedError, to be lifted by a new pool."""
@@ -182,6 +185,7 @@ class JobReconciler:
         return record
 
     async def _change(self, record: JobRecord, step: Step, job: LLMJob) -> JobRecord:
+        self._cluster.require_leading()
         # Where it ended meanwhile, the fresh record says how.
         with contextlib.suppress(StateConflict):
             if step is Step.SUSPEND:
@@ -199,6 +203,7 @@ class JobReconciler:
         has_lines = job.spec.batch is not None and not job.spec.cancel
         lines = await self._read_batch(job, model) if has_lines else None
         new = build_new_job(job, pool, model, status=status)
+        self._cluster.require_leading()
         try:
             submitted = await self._store.submit(new)
             if lines is not None:
@@ -255,6 +260,7 @@ class JobReconciler:
     async def _end_work(self, namespace: str, uid: str) -> None:
         job_id = await self._store.find_by_key(namespace, uid)
         if job_id is not None:
+            self._cluster.require_leading()
             await release_job(self._store, job_id)
 
     # -- reporting ----------------------------------------------------------------------------

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
@@ -16,7 +18,7 @@ from llmjobs_operator.conditions import is_true
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
 from llmjobs_operator.metrics import OperatorMetrics
-from llmjobs_operator.objects import Kind, ObjectKey
+from llmjobs_operator.objects import Kind, ObjectKey, parse_time
 from llmjobs_operator.pool_reconciler import PoolReconciler, pool_object_key
 from llmjobs_operator.view import ClusterView
 from llmjobs_operator.worklist import Worklist
@@ -164,14 +166,13 @@ class Loops:
             await asyncio.sleep(REAP_S)
 
     def look_at_jobs(self) -> None:
-        """Put every LLMJob that has not ended, or that may be due for deletion, on the list."""
+        """Put every LLMJob that has not ended, or whose time to live has passed, on the list."""
+        now_ms = time.time_ns() // 1_000_000
         for key in self._view.keys(Kind.JOB):
             body = self._view.get(key)
             if body is None:
                 continue
-            spec = body.get("spec") or {}
-            finished = is_true(body.get("status") or {}, "Finished")
-            if not finished or "ttlSecondsAfterFinished" in spec:
+            if not is_true(body.get("status") or {}, "Finished") or _is_expired(body, now_ms):
                 self._work.add(key)
 
     def look_at_jobs_of(self, pool: PoolKey) -> None:
@@ -191,3 +192,9 @@ class Loops:
             status = body.get("status") or {}
             if not is_true(status, "Accepted") and not is_true(status, "Finished"):
                 self._work.add(key)
+
+
+def _is_expired(body: Mapping[str, Any], now_ms: int) -> bool:
+    ttl_s = (body.get("spec") or {}).get("ttlSecondsAfterFinished")
+    ended = (body.get("status") or {}).get("completionTime")
+    return ttl_s is not None and ended is not None and parse_time(ended) + ttl_s * 1000 <= now_ms

@@ -61,7 +61,10 @@ async def cancel_job(request: Request, job_id: str) -> Response:
     response_model=None,
     responses={
         200: answer("JobView", "It was live and is cancelled; delete again to remove it."),
-        204: {"description": "It had ended and is removed, with its results."},
+        204: {
+            "description": "It had ended and is removed, with its results; an LLMJob's "
+            "job goes as soon as the operator has deleted the LLMJob."
+        },
         **problems(403, 404, 409),
     },
 )
@@ -196,8 +199,8 @@ async def retry_many(
 ) -> Response:
     """Retry the jobs that `GET /jobs` lists for the same filters, newest first.
 
-    Call it again with `nextCursor` until that is null. No job is retried twice, however often it
-    is called.
+    Call it again with `nextCursor` until that is null. No job whose retry is still there is
+    retried again, however often it is called.
     """
     gateway = get_gateway(request)
     if not state.is_terminal:
@@ -217,10 +220,12 @@ async def retry_many(
         limit=limit,
         cursor=cursor,
     )
-    report = await retry_all(gateway, page.jobs, user=principal.name)
-    report.next_cursor = page.next_cursor
-    if page.next_cursor is not None:
+    report, looked_at = await retry_all(gateway, page.jobs, user=principal.name)
+    is_cut = looked_at < len(page.jobs)
+    after = gateway.store.build_cursor(page.jobs[looked_at - 1].id) if is_cut else page.next_cursor
+    report.next_cursor = after
+    if after is not None:
         report.remaining = await gateway.store.count_jobs(
-            where, state=state, label=chosen_label, reason=reason, cursor=page.next_cursor
+            where, state=state, label=chosen_label, reason=reason, cursor=after
         )
     return Response(_encoder.encode(report), media_type=JSON)

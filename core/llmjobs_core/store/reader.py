@@ -176,6 +176,10 @@ class StoreReader:
             found = await self.client.zlexcount(index, "-", decode.parse_cursor(cursor))
         return int(found)
 
+    def build_cursor(self, job_id: str) -> str:
+        """Return the cursor of the page that begins after this job."""
+        return decode.build_cursor(job_id)
+
     async def fetch_request(self, job_id: str) -> bytes:
         """Return a single job's request body; raises JobNotFound."""
         with translated_errors():

@@ -436,3 +436,24 @@ async def test_a_gateway_without_the_right_says_so_and_accepts_nothing(
     assert (status, body["error"]["code"]) == (403, "cluster_refused")
     assert "nobody" in body["detail"]
     assert (await driver.store.list_jobs(kubectl.namespace)).jobs == ()
+
+
+async def test_a_durable_job_whose_llmjob_was_removed_by_force_can_be_cancelled_and_is_ended(
+    client: Client, driver: Driver, kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    jobs = [await submit(client) for _ in range(2)]
+    for job in jobs:
+        await wait_condition(kubectl, f"lj/{job['resource']}", "condition=Accepted")
+    operator.stop(signal.SIGKILL)
+    for job in jobs:
+        name = str(job["resource"])
+        kubectl("patch", "lj", name, "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
+        kubectl("delete", "lj", name, "--timeout=30s")
+    assert (await client.call("POST", f"/jobs/{jobs[0]['id']}/cancel"))[0] == 202
+    await wait_state(client, str(jobs[0]["id"]), "Cancelled")
+    operator.start()
+
+    async def are_gone() -> bool:
+        return await driver.store.fetch_many([str(job["id"]) for job in jobs]) == [None, None]
+
+    await eventually_async(are_gone, what="both jobs to be removed", timeout_s=60)

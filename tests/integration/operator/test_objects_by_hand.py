@@ -1,5 +1,6 @@
 """LLMJobs that people edit, delete by force or make anew under the same name while they run."""
 
+import json
 import signal
 
 import pytest
@@ -154,3 +155,17 @@ async def test_a_status_that_was_wiped_by_hand_is_written_again(
     await wait_condition(kubectl, "lj/a", "condition=Complete")
     assert fetch_conditions(kubectl, "lj", "a")["Finished"]["reason"] == "Succeeded"
     assert kubectl.get("lj", "a")["status"]["attempts"] == 1
+
+
+async def test_an_id_written_into_a_status_gives_no_hold_on_anothers_job(
+    kubectl: Kubectl, driver: Driver
+) -> None:
+    other = await start_job(kubectl, driver)
+    kubectl.apply(build_job("b", suspend=True))
+    await wait_condition(kubectl, "lj/b", "condition=Suspended")
+    stolen = json.dumps({"status": {"jobId": other.ref.job_id}})
+    kubectl("patch", "lj", "b", "--subresource=status", "--type=merge", "-p", stolen)
+    kubectl("patch", "lj", "b", "--type=merge", "-p", '{"spec":{"cancel":true}}')
+    await wait_condition(kubectl, "lj/b", "condition=Finished")
+    assert not await is_lost(driver, other)
+    assert kubectl.get("lj", "b")["status"]["jobId"] != other.ref.job_id

@@ -434,3 +434,14 @@ async def test_a_removed_dead_letter_leaves_no_index_behind(
     await driver.fail(await driver.claim_one())
     await store.remove(job.id)
     assert not list(driver.sync.scan_iter(f"{PREFIX}ix:*"))
+
+
+async def test_the_input_of_an_llmjob_is_waited_for_without_end(store: JobStore) -> None:
+    """It is in the LLMJob, and the operator that brings it may be away for long."""
+    owned = make_job(1, kind=JobKind.BATCH, body=b"", owner="uid", resource="a")
+    upload = make_job(2, kind=JobKind.BATCH, body=b"")
+    for job in (owned, upload):
+        await store.submit(job)
+        await store.append_lines(job.id, 0, [BatchLine("c", "/v1/completions", b"{}")])
+    due: Any = await store.client.zrange(f"{PREFIX}dl", 0, -1)
+    assert due == [upload.id.encode()]

@@ -12,5 +12,5 @@ if total > j.total then
 else
   total = j.total
 end
-call('ZADD', P .. 'dl', NOW + 900000, j.id)
+await_input(j)
 return total

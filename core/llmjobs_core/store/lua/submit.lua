@@ -38,7 +38,7 @@ each_index(j, j.st, 'ZADD')
 count('depth', depth_field(j, j.st), 1)
 count('submitted', j.pool .. '|' .. j.cls, 1)
 if j.st == 'Pending' then
-  call('ZADD', P .. 'dl', NOW + 900000, id)
+  await_input(j)
 elseif j.st == 'Queued' then
   call('HSET', j.key, 'queued', NOW)
   call('ZADD', key('age', j.pool), NOW, id)

@@ -10,6 +10,7 @@ local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local CHECK_SENT_MS = 3000      -- an unclaimed chunk is looked at again after this
 local AT_ONCE = 0               -- due by any clock, also by one that went back
+local INPUT_MS = 900000         -- a batch that got no line for so long is given up
 local HELD_OFF_MS = 500         -- a chunk whose unit had to wait for another's verdict comes again
 local LOSSES_IN_A_ROW = 3       -- so many lost workers or engines without a new token are poison
 local LOSSES_IN_ALL = 10        -- and so many with new tokens in between (arbitrary)

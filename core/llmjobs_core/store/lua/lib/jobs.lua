@@ -22,3 +22,9 @@ local function add(j, field, delta)
 end
 
 local function waiting_units(j) return j.total - j.nok - j.nfail - j.ncan - j.nrun end
+
+-- An upload that stops is given up. The input of an LLMJob is in the LLMJob, and the operator brings
+-- it, however late.
+local function await_input(j)
+  if j.owner == '' then call('ZADD', P .. 'dl', NOW + INPUT_MS, j.id) end
+end
