@@ -25,11 +25,6 @@ def main() -> None:
     options = parse_options(sys.argv[1:])
     chosen = [s for s in SCENARIOS if not options.only or s.name in options.only]
     played = asyncio.run(play_all(options, [scenario.name for scenario in chosen]))
-    if not options.short and not options.dry:
-        where = fetch_circumstances(options.seed)
-        order = [scenario.name for scenario in SCENARIOS]
-        text = render(DOCUMENT.read_text(encoding="utf-8"), played, where, order)
-        DOCUMENT.write_text(text, encoding="utf-8")
     failed = [one.scenario.name for one in played if not one.outcome.is_passed]
     say(f"{len(played) - len(failed)} of {len(played)} met")
     if failed:
@@ -66,7 +61,17 @@ async def play_all(options: argparse.Namespace, names: list[str]) -> list[Played
             for figure in one.outcome.figures:
                 say(f"{'ok  ' if figure.is_met else 'MISS'} {figure}")
             say(f"{scenario.name} took {one.took_s:.0f} s")
+            if not options.short and not options.dry:
+                write_report(one, options.seed)
     return played
+
+
+def write_report(played: Played, seed: int) -> None:
+    """Put one row into the report; the others stay as they are."""
+    order = [scenario.name for scenario in SCENARIOS]
+    before = DOCUMENT.read_text(encoding="utf-8")
+    text = render(before, [played], fetch_circumstances(seed), order)
+    DOCUMENT.write_text(text, encoding="utf-8")
 
 
 def say(text: str) -> None:

@@ -83,9 +83,9 @@ def find_run_again(entries: Sequence[Entry], struck_s: float) -> set[str]:
     for entry in entries:
         if reached.get(entry.user, 0) - entry.start > UNREAD_TOKENS:
             again.add(entry.user)
-        by_then = max(0, int((struck_s - entry.opened_s) * RATE))
+        by_then = max(0.0, (struck_s - entry.opened_s) * RATE)
         is_met = entry.opened_s <= struck_s and (entry.closed_s or struck_s) >= struck_s
-        made = min(entry.sent, by_then) if is_met else entry.sent
+        made = int(min(entry.sent, by_then)) if is_met else entry.sent
         reached[entry.user] = max(reached.get(entry.user, 0), entry.start + made)
     return again
 
