@@ -4,23 +4,13 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
-
-from llmjobs_core.errors import JobNotFound, PoolNotFound, StateConflict, StoreUnavailable
+from llmjobs_core.errors import JobNotFound, PoolNotFound, StateConflict
 from llmjobs_core.explain import explain_waiting
-from llmjobs_core.jobs import BatchLine, JobKind, JobRecord
+from llmjobs_core.jobs import JobKind, JobRecord
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolStats, Waiting
-from llmjobs_core.requests import InvalidRequest, parse_batch_lines
-from llmjobs_core.resources import (
-    InvalidResource,
-    LLMJob,
-    build_new_job,
-    owned_job_id,
-    parse_llmjob,
-)
+from llmjobs_core.resources import InvalidResource, LLMJob, owned_job_id, parse_llmjob
 from llmjobs_core.resources.common import ObjectMeta
-from llmjobs_core.resources.parse import resolved_model
 from llmjobs_core.states import JobState
 from llmjobs_core.store import JobStore
 from llmjobs_operator.audit import release_job
@@ -34,30 +24,19 @@ from llmjobs_operator.job_status import (
     build_refused_status,
     is_worth_writing,
 )
+from llmjobs_operator.job_submitter import JobSubmitter, RefusedError
 from llmjobs_operator.metrics import OperatorMetrics
 from llmjobs_operator.objects import FINALIZER, ObjectKey
 from llmjobs_operator.recorder import publish_events
 from llmjobs_operator.view import ClusterView
 from llmjobs_operator.worklist import Worklist
 
-_log = structlog.get_logger(__name__)
-
 STATUS_HOLD_S = 1.0
 """At most one status write a second per object."""
 STATUS_FRESH_S = 5.0
 """What moves all the time is written this often at most."""
-_RETRY_POOL_S = 0.3
-
 
 CANCELLED = Refusal("Cancelled", "cancelled before any pool could take it", final=True)
-
-
-class RefusedError(Exception):
-    """The job can't be accepted as it is."""
-
-    def __init__(self, reason: str, message: str, *, final: bool) -> None:
-        super().__init__(message)
-        self.refusal = Refusal(reason, message, final)
 
 
 class JobReconciler:
@@ -79,7 +58,7 @@ class JobReconciler:
         self._view = view
         self._work = work
         self._metrics = metrics
-        self._poke_pool = poke_pool
+        self._submitter = JobSubmitter(cluster, store, view, poke_pool=poke_pool)
         self._now_ms = now_ms
         self._written_ms: dict[str, int] = {}
         self._departed: dict[ObjectKey, set[str]] = {}
@@ -143,22 +122,6 @@ class JobReconciler:
         record = (await self._store.fetch_many([owned_job_id(job.metadata)]))[0]
         return record if record is not None and record.owner == job.metadata.uid else None
 
-    def _resolve_pool(self, job: LLMJob) -> tuple[PoolKey, str]:
-        """Return the pool and model of a job; raises RefusedError, to be lifted by a new pool."""
-        namespace, model = job.metadata.namespace, resolved_model(job.spec)
-        for pool in self._view.pools(namespace):
-            named = job.spec.pool_ref is not None and job.spec.pool_ref.name == pool.metadata.name
-            serves = job.spec.pool_ref is None and model in pool.spec.models
-            if named or serves:
-                return PoolKey(namespace, pool.metadata.name), model or pool.spec.models[0]
-        wanted = (
-            f"is named {job.spec.pool_ref.name}"
-            if job.spec.pool_ref is not None
-            else f"serves model {model}"
-        )
-        text = f"no LLMWorkerPool in namespace {namespace} {wanted}; waiting for one"
-        raise RefusedError("PoolNotFound", text, final=False)
-
     # -- applying -----------------------------------------------------------------------------
 
     async def _apply(
@@ -177,7 +140,7 @@ class JobReconciler:
                 )
                 self._view.see(key, body)
             elif step is Step.SUBMIT:
-                record = await self._submit(job, status)
+                record = await self._submitter.submit(job, status)
             elif step is Step.DELETE_OBJECT:
                 await self._cluster.delete(key, job.metadata.uid)
             elif record is not None:
@@ -197,51 +160,6 @@ class JobReconciler:
             elif step is Step.RECLASSIFY:
                 await self._store.reclassify(record.id, job_class=job.spec.job_class)
         return await self._store.fetch(record.id)
-
-    async def _submit(self, job: LLMJob, status: Mapping[str, Any]) -> JobRecord:
-        pool, model = self._resolve_pool(job)
-        has_lines = job.spec.batch is not None and not job.spec.cancel
-        lines = await self._read_batch(job, model) if has_lines else None
-        new = build_new_job(job, pool, model, status=status)
-        self._cluster.require_leading()
-        try:
-            submitted = await self._store.submit(new)
-            if lines is not None:
-                await self._fill_batch(submitted.job_id, lines)
-        except PoolNotFound as error:
-            # The pool is there, but not in the store yet.
-            self._poke_pool(pool)
-            raise StoreUnavailable(str(error)) from error
-        self._poke_pool(pool)
-        return await self._store.fetch(submitted.job_id)
-
-    async def _read_batch(self, job: LLMJob, model: str) -> list[BatchLine]:
-        """Return the lines of a batch; raises RefusedError, naming a bad line by its number."""
-        text = await self._read_batch_text(job)
-        try:
-            return list(parse_batch_lines((row.encode() for row in text.split("\n")), model=model))
-        except InvalidRequest as error:
-            raise RefusedError("InvalidSpec", f"spec.batch: {error}", final=True) from error
-
-    async def _read_batch_text(self, job: LLMJob) -> str:
-        batch = job.spec.batch
-        if batch is not None and batch.inline is not None:
-            return batch.inline
-        ref = batch.config_map_ref if batch is not None else None
-        if ref is None:
-            raise RefusedError("InvalidSpec", "spec.batch: has no source", final=True)
-        text = await self._cluster.fetch_config_map_value(job.metadata.namespace, ref.name, ref.key)
-        if text is None:
-            message = f"ConfigMap {ref.name} with key {ref.key} is not there; waiting for it"
-            raise RefusedError("InputNotFound", message, final=False)
-        return text
-
-    async def _fill_batch(self, job_id: str, lines: list[BatchLine]) -> None:
-        """Write the lines and seal the batch; both are harmless when repeated."""
-        # Where it was sealed already, an operator before this one did.
-        with contextlib.suppress(StateConflict):
-            await self._store.append_lines(job_id, 0, lines)
-            await self._store.seal(job_id)
 
     async def _release(self, key: ObjectKey, meta: ObjectMeta) -> None:
         """The object is being deleted: its work ends first, then the finalizer goes.
