@@ -22,8 +22,8 @@ _LOOK_EVERY_S = 0.5
 _SWEEP_TIMEOUT_S = 60.0
 _STANDING = frozenset(
     {
-        "changes", "depth", "hist", "hold", "outcomes", "pools", "reaped", "requests", "retries",
-        "spared", "submitted", "tokens", "workers", "wrun", "wslots",
+        "changes", "depth", "hist", "hold", "late", "outcomes", "pools", "reaped", "requests",
+        "retries", "submitted", "tokens", "workers", "wrun", "wslots",
     }
 )  # fmt: skip
 _STANDING_KINDS = ("models:", "pool:", "rate:", "shard:", "vt:", "flows:")

@@ -117,14 +117,15 @@ async def test_reaping_that_is_always_slow_still_finds_the_lost(
 ) -> None:
     await store.submit(make_job())
     await driver.claim_one()
-    for _ in range(2):
+    reports = []
+    for _ in range(4):
         seconds, _ = await store.client.time()
         await store.client.set(f"{PREFIX}reaped", (seconds - 2) * 1000)
         await store.client.delete(f"{PREFIX}hold")  # its 2.5 s have passed
         members: Any = await store.client.zrange(f"{PREFIX}leases", 0, -1)
         await store.client.zadd(f"{PREFIX}leases", dict.fromkeys(members, 1))
-        report = await store.reap()
-    assert report.recovered == 1
+        reports.append((await store.reap()).recovered)
+    assert reports == [0, 0, 0, 1]
 
 
 async def test_a_line_that_was_handed_back_is_due_by_any_clock(

@@ -10,11 +10,11 @@ end
 call('SET', P .. 'reaped', NOW)
 -- Nobody could reap for a while, so nobody could renew either (Redis was away): give the living
 -- time to renew before their leases count as lost.
--- Once in a while only: where reaping is always slow, the lost must still be found.
-if last > 0 and NOW - last > 1500 and call('SET', P .. 'spared', 1, 'NX', 'PX', 10000) then
-  call('SET', P .. 'hold', 1, 'PX', 2500)
-end
+-- Not where reaping is always so slow: there the lost would never be found.
+local is_late = last > 0 and NOW - last > 1500
+if is_late and call('INCR', P .. 'late') <= 3 then call('SET', P .. 'hold', 1, 'PX', 2500) end
 local held = call('EXISTS', P .. 'hold') == 1
+if not is_late and not held then call('DEL', P .. 'late') end
 local function due(name)
   return call('ZRANGEBYSCORE', P .. name, '-inf', NOW, 'LIMIT', 0, limit)
 end
