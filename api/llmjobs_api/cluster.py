@@ -51,6 +51,9 @@ def _translate(status: int, body: str) -> Exception:
     reason = told.get("reason")
     if status in {0, 408, 429} or status >= 500:
         return ClusterUnavailable(message or f"status {status}")
+    if status == 404 and not (told.get("details") or {}).get("name"):
+        # Its kind is missing: an API server that has just started serves it a moment later.
+        return ClusterUnavailable(message or "LLMJobs are not served (yet)")
     # 409 for its UID: another object has the name now.
     if status == 404 or (status == 409 and "UID in precondition" in message):
         return ResourceGone(message)

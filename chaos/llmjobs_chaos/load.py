@@ -159,6 +159,11 @@ class Clients:
             if 0 < status < 300:
                 return answer, refusals
             if 300 <= status < 500 and status != 429:
+                # A good submission may be put off, never refused.
+                assert path.rsplit("/", maxsplit=1)[-1] in {"cancel", "suspend", "resume"}, (
+                    status,
+                    answer,
+                )
                 return None, refusals
             refusals += 1
             await asyncio.sleep(_AGAIN_S)

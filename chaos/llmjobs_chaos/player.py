@@ -30,7 +30,14 @@ class Player:
         try:
             outcome = await scenario.play(stage)
         except (AssertionError, TimeoutError, ProcessFailedError, ExceptionGroup) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = _explain(error)
             self._say(f"VIOLATION: {reason}")
             outcome = Outcome([Figure("not played to its end", 1, at_most=0)], [reason])
         return Played(scenario, outcome, time.monotonic() - began_s)
+
+
+def _explain(error: BaseException) -> str:
+    """Return what went wrong in a line, down to the first causes in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_explain(one) for one in error.exceptions)
+    return f"{type(error).__name__}: {error}"

@@ -47,11 +47,16 @@ class ObjectGone(PermanentError):
 
 def _translate(error: ApiException) -> Exception:
     try:
-        text = str(json.loads(error.body or "{}").get("message", ""))[:500]
+        told = json.loads(error.body or "{}")
+        text = str(told.get("message", ""))[:500]
     except ValueError:
-        text = str(error.reason)
-    if error.status == 404:
+        told, text = {}, str(error.reason)
+    if error.status == 404 and (told.get("details") or {}).get("name"):
         return ObjectGone(text)
+    if error.status == 404:
+        # Not the object is missing but its kind: an API server that has just started serves the
+        # custom ones a moment later. Taken for a deletion, it would end every job.
+        return ClusterUnavailable(text or "the kind is not served (yet)")
     if error.status == 410:
         return ClusterUnavailable(text)
     if error.status == 409:
