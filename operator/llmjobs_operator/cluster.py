@@ -152,13 +152,9 @@ class Cluster:
         query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
         found: dict[ObjectKey, Stamp] = {}
         while True:
-            try:
-                page = await self._call(
-                    "GET", _collection(kind, namespace), query=query, accept=_NAMES_ONLY
-                )
-            except ObjectGone as error:
-                # The kind is not served (any more): that is no reason to take all for deleted.
-                raise ClusterUnavailable(f"{kind} can't be listed: {error}") from error
+            page = await self._call(
+                "GET", _collection(kind, namespace), query=query, accept=_NAMES_ONLY
+            )
             for item in page.get("items") or []:
                 meta = item["metadata"]
                 found[ObjectKey(kind, meta["namespace"], meta["name"])] = stamp_of(item)

@@ -18,7 +18,6 @@ from llmjobs_core.store.connection import StoreOptions, build_sync_client, trans
 from llmjobs_core.store.scripts import ScriptName, run_script_sync
 
 LEASE_S = 5.0
-BEAT_S = 1.0
 REAP_S = 0.5
 _HEALTH_S = 2.0
 _PINGS_MAX = 2
