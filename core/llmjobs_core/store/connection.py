@@ -26,6 +26,7 @@ from redis.exceptions import (
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from llmjobs_core.errors import (
@@ -51,6 +52,12 @@ class StoreOptions:
     max_connections: int = 64
 
 
+_NO_NOTICES = MaintNotificationsConfig(enabled=False)
+"""redis-py takes a pooled connection that the server closed for a good one wherever it may receive
+notices of maintenance, which it asks for by default: every connection that lay idle during a
+restart would then cost one call (50 of 50, with redis-py 8.1)."""
+
+
 def build_async_client(options: StoreOptions, *, block_s: float = 0.0) -> redis.asyncio.Redis:
     """Return a client; its reads may wait *block_s* at the server on top of an ordinary answer.
 
@@ -65,6 +72,7 @@ def build_async_client(options: StoreOptions, *, block_s: float = 0.0) -> redis.
         retry_on_timeout=False,
         max_connections=options.max_connections,
         decode_responses=False,
+        maint_notifications_config=_NO_NOTICES,
     )
 
 
@@ -83,6 +91,7 @@ def build_sync_client(options: StoreOptions, *, health_s: float = 0.0) -> redis.
         max_connections=options.max_connections,
         health_check_interval=health_s,
         decode_responses=False,
+        maint_notifications_config=_NO_NOTICES,
     )
 
 
