@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift unit test programs integration e2e chaos test-vllm demo demo-down generate bench clean
+.PHONY: help setup format check lint types layers drift unit test programs integration e2e chaos test-vllm demo demo-down generate peers bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ lint: setup
 	@$(RUN) ruff format --check . && $(RUN) ruff check .
 
 types: setup
-	@$(RUN) mypy && $(RUN) mypy tests tools bench
+	@$(RUN) mypy && $(RUN) mypy tests tools
 
 layers: setup
 	@$(RUN) lint-imports
@@ -53,8 +53,11 @@ demo-down: setup ## Stop the stack of `make demo`; its data stays
 e2e: programs ## Run the embedded stack end to end with the real model
 	@$(RUN) pytest tests/e2e -q
 
-bench: setup ## Measure the store on this machine
-	@$(RUN) python bench/store_steps.py
+peers: $(UV)
+	@$(UV) sync --quiet --frozen --project bench/peers
+
+bench: programs peers ## Measure everything, and write docs/benchmarks.md (BENCH="--only NAME --runs N")
+	@PYTHONPATH=bench:tests/support $(RUN) python -m llmjobs_bench $(BENCH)
 
 chaos: programs ## Break everything, on purpose, and write docs/reliability.md (CHAOS="--only NAME --seed N")
 	@PYTHONPATH=chaos:tests/support $(RUN) python -m llmjobs_chaos $(CHAOS)

@@ -1,0 +1,1 @@
+"""How fast llmjobs is, measured beside what people would use instead."""

@@ -1,0 +1,6 @@
+"""The rows of the table, in its order."""
+
+from llmjobs_bench.row import Row
+from llmjobs_bench.rows import relay
+
+ROWS: list[Row] = [relay.FAST]
