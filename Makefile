@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift unit test programs integration e2e chaos test-vllm demo demo-down generate peers bench clean
+.PHONY: help setup format check lint types layers drift images unit test programs integration e2e chaos test-vllm demo demo-down generate peers bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench: programs peers ## Measure everything, and write docs/benchmarks.md (BENCH
 
 chaos: programs ## Break everything, on purpose, and write docs/reliability.md (CHAOS="--only NAME --seed N")
 	@PYTHONPATH=chaos:tests/support $(RUN) python -m llmjobs_chaos $(CHAOS)
+
+images: $(UV) ## Build the images with docker, podman or buildah (IMAGES="api --base ...")
+	@$(PYTHON) tools/build_images.py $(IMAGES)
 
 generate: setup ## Write the CRDs and the field reference from the types
 	@$(RUN) python tools/generate.py

@@ -57,7 +57,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--slots", type=int, default=4, help="requests generated at once")
     parser.add_argument("--models-dir", type=Path, required=True, help="where the model is kept")
+    parser.add_argument("--assemble", action="store_true", help="put the model there, and end")
     options = parser.parse_args()
+    if options.assemble:
+        assemble_model(options.models_dir)
+        return
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
