@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --extra dev
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check lint types layers drift images unit test programs integration e2e chaos test-vllm demo demo-down generate peers bench clean
+.PHONY: help setup format check lint types layers drift images unit test programs integration e2e chaos test-vllm demo demo-down generate peers bench profile clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ peers: $(UV)
 
 bench: programs peers ## Measure everything, and write docs/benchmarks.md (BENCH="--only NAME --runs N")
 	@PYTHONPATH=bench:tests/support $(RUN) python -m llmjobs_bench $(BENCH)
+
+profile: setup ## Draw a flame graph of each role under load (PROFILE="--role worker --seconds 20")
+	@PYTHONPATH=bench:tests/support $(RUN) python -m llmjobs_bench.profiling $(PROFILE)
 
 chaos: programs ## Break everything, on purpose, and write docs/reliability.md (CHAOS="--only NAME --seed N")
 	@PYTHONPATH=chaos:tests/support $(RUN) python -m llmjobs_chaos $(CHAOS)

@@ -4,7 +4,9 @@ What it says is the scripted engine's text, so every token can be checked; but e
 written down once and then sent as it is, without a framework. It reads ``script`` of a body
 (``tokens``, ``rate``, ``delay_s``), and ``bench``: ``{"stamp": true}`` puts the time of sending (µs
 of the monotonic clock, 16 digits) in place of each token's text. With ``--budget`` all streams
-share so many tokens a second. Must not fail, stall or judge: that is the scripted engine's.
+share so many tokens a second, as in an engine that is saturated, and ``GET /busy`` tells how many
+seconds streams were open for, all together. Must not fail, stall or judge: that is the scripted
+engine's.
 """
 
 import argparse
@@ -99,6 +101,19 @@ class Pacer:
         self._tick: asyncio.TimerHandle | None = None
         self._last_s = 0.0
         self._left = 0.0
+        self._busy_s = 0.0
+        self._counted_s = 0.0
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that paced streams were open for, those of all of them added up."""
+        self._count()
+        return self._busy_s
+
+    def _count(self) -> None:
+        now_s = time.monotonic()
+        self._busy_s += len(self._streams) * (now_s - self._counted_s)
+        self._counted_s = now_s
 
     @property
     def is_shared(self) -> bool:
@@ -107,6 +122,7 @@ class Pacer:
 
     def add(self, stream: "Stream") -> None:
         """Begin to write to *stream*."""
+        self._count()
         self._streams[stream] = None
         if self._tick is None:
             self._last_s = time.monotonic()
@@ -114,6 +130,7 @@ class Pacer:
 
     def remove(self, stream: "Stream") -> None:
         """Write to *stream* no more."""
+        self._count()
         self._streams.pop(stream, None)
 
     def _write(self) -> None:
@@ -130,6 +147,8 @@ class Pacer:
             self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._write)
 
     def _share(self, streams: list["Stream"], now_s: float) -> None:
+        if not streams:
+            return  # the last client has left since
         self._left += (now_s - self._last_s) * self._budget
         each, more = divmod(int(self._left), len(streams))
         self._left -= int(self._left)
@@ -238,6 +257,8 @@ class Connection(asyncio.Protocol):
             self.write(_build_response(200, _MODELS))
         elif path == "/health":
             self.write(_build_response(200, b""))
+        elif path == "/busy":
+            self.write(_build_response(200, msgspec.json.encode({"busy_s": self._pacer.busy_s})))
         else:
             answer = build_answer(path, body)
             self._stream = Stream(self, answer, self._pacer)

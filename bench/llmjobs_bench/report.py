@@ -18,6 +18,9 @@ _HEAD = (
     "| row | what is measured | must reach | measured | met | date |\n|---|---|---|---|---|---|\n"
 )
 
+_FAILURE_MAX = 300
+"""Characters of an error's text that are told (arbitrary)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -37,7 +40,7 @@ class Measured:
 
 def build_line(measured: Measured, where: Machine) -> str:
     """Return the row's line of the table: what has a bound comes first."""
-    figures = sorted(measured.figures, key=lambda figure: figure.bound is None)
+    figures = _sort(measured.figures)
     bounds = [f"{f.what} {f.bound}{f' {f.unit}' if f.unit else ''}" for f in figures if f.bound]
     cells = [
         f"`{measured.row.name}`",
@@ -47,7 +50,46 @@ def build_line(measured: Measured, where: Machine) -> str:
         "yes" if measured.is_met else "**no**",
         where.date,
     ]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def explain_failure(error: BaseException) -> str:
+    """Return one line that says what *error* was; of a group, what each of it was, once."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(explain_failure(one) for one in error.exceptions))
+    text = " ".join(str(error).split())[:_FAILURE_MAX]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def render_rows(rows: Sequence[Row]) -> str:
+    """Return the names of *rows*, and what is measured in each."""
+    width = max(len(row.name) for row in rows)
+    return "\n".join(f"{row.name:{width}}  {row.title}" for row in rows)
+
+
+def render_summary(measured: Sequence[Measured]) -> str:
+    """Return a run's rows as a table for a terminal: one line a figure, what has a bound first."""
+    width = max((len(one.row.name) for one in measured), default=0)
+    lines = []
+    for one in measured:
+        verdict = "failed" if one.failure else "met" if one.is_met else "MISSED"
+        head = f"{one.row.name:{width}}  {verdict:6}  {one.took_s:4.0f} s"
+        told = [one.failure] if one.failure else [_tell(figure) for figure in _sort(one.figures)]
+        for text in told or [""]:
+            lines.append(f"{head}  {text}".rstrip())
+            head = " " * len(head)
+    met = sum(one.is_met for one in measured)
+    return "\n".join([*lines, f"{met} of {len(measured)} met"])
+
+
+def _sort(figures: Sequence[Figure]) -> list[Figure]:
+    return sorted(figures, key=lambda figure: figure.bound is None)
+
+
+def _tell(figure: Figure) -> str:
+    if figure.bound is None:
+        return str(figure)
+    return f"{figure}, must be {figure.bound}{'' if figure.is_met else ': MISSED'}"
 
 
 def parse_lines(document: str) -> dict[str, str]:

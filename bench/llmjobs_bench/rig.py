@@ -11,11 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import aiohttp
 import psutil
 
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, StoreOptions
+from llmjobs_dev.binaries import default_cache_dir
 from llmjobs_dev.ports import find_free_ports
 from llmjobs_dev.process import Process, ProcessFailedError, die_with_parent
 from llmjobs_dev.valkey import Valkey
@@ -152,16 +154,29 @@ class Rig:
                 env={**os.environ, "PYTHONPATH": path},
                 preexec_fn=die_with_parent,
             )
-            output, _ = await process.communicate()
+            try:
+                output, _ = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
         if process.returncode:
             raise ProcessFailedError(f"{name} ended with status {process.returncode}", log)
         return output.decode()
 
-    async def add_engine(self) -> Server:
-        """Start the load engine."""
+    async def add_engine(self, *, budget: float = 0.0) -> Server:
+        """Start the load engine, with *budget* tokens a second for all streams (0: no limit)."""
         (port,) = find_free_ports(1)
-        argv = ["-m", "llmjobs_bench.engine", "--port", str(port)]
+        argv = ["-m", "llmjobs_bench.engine", "--port", str(port), "--budget", str(budget)]
         return await self.add(f"engine-{port}", argv, port=port)
+
+    async def add_llama_engine(self, *, slots: int) -> Server:
+        """Start llama.cpp with the real model as the local stack does; returns when it answers."""
+        (port,) = find_free_ports(1)
+        models = default_cache_dir() / "models"
+        argv = ["-m", "llmjobs_dev.llama_engine", "--port", str(port), "--slots", str(slots)]
+        server = await self.add(f"llama-{port}", [*argv, "--models-dir", str(models)], port=port)
+        await wait_healthy(server)
+        return server
 
     async def add_worker(self, engine: Server, *, concurrency: int, **settings: str) -> Server:
         """Start a worker of *concurrency* slots on *engine*; returns when its slots are known."""
@@ -226,3 +241,15 @@ async def wait_listening(server: Server) -> None:
             else:
                 writer.close()
                 return
+
+
+async def wait_healthy(server: Server) -> None:
+    """Return when *server* says so at ``/health``: a model takes a while to load."""
+
+    async def is_healthy() -> bool:
+        async with session.get(f"{server.url}/health") as answer:
+            return answer.status == 200
+
+    async with aiohttp.ClientSession() as session:
+        name = server.process.name
+        await eventually_async(is_healthy, what=f"{name}'s model", timeout_s=READY_TIMEOUT_S)
