@@ -12,7 +12,7 @@ engine's.
 import argparse
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -23,8 +23,13 @@ import uvloop
 from llmjobs_testing.engine_generate import Generation, build_generation
 from llmjobs_testing.engine_script import Script, build_script
 
+REQUESTS = "/requests"
+"""Tells how many requests were taken so far."""
 _TICK_S = 0.01
 """How often paced streams are written to: an engine's step."""
+_LEARN = 0.01
+"""How much of a timer's lateness the next ones make up for."""
+_LATE_MAX_S = 0.002
 _SLICE = 256
 """Chunks in one write of a stream that is not paced."""
 _PLACE = b"@" * 16
@@ -209,11 +214,35 @@ class Stream:
         self._pacer.remove(self)
 
 
+class Clerk:
+    """Counts the requests, and has answers begin after their delay, on the mean exactly then.
+
+    The loop's timers are late by about a millisecond; what they were late of late is taken off.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        """How many were taken so far."""
+        self._late_s = 0.0
+
+    def begin_after(self, delay_s: float, begin: Callable[[], None]) -> None:
+        """Call *begin* after *delay_s*."""
+        due_s = time.monotonic() + delay_s
+        loop = asyncio.get_running_loop()
+        loop.call_later(max(0.0, delay_s - self._late_s), self._begin, due_s, begin)
+
+    def _begin(self, due_s: float, begin: Callable[[], None]) -> None:
+        late_s = self._late_s + (time.monotonic() - due_s) * _LEARN
+        self._late_s = min(max(0.0, late_s), _LATE_MAX_S)
+        begin()
+
+
 class Connection(asyncio.Protocol):
     """One kept-alive connection, one request at a time."""
 
-    def __init__(self, pacer: Pacer) -> None:
+    def __init__(self, pacer: Pacer, clerk: Clerk) -> None:
         self._pacer = pacer
+        self._clerk = clerk
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._stream: Stream | None = None
@@ -259,11 +288,14 @@ class Connection(asyncio.Protocol):
             self.write(_build_response(200, b""))
         elif path == "/busy":
             self.write(_build_response(200, msgspec.json.encode({"busy_s": self._pacer.busy_s})))
+        elif path == REQUESTS:
+            self.write(_build_response(200, b"%d" % self._clerk.requests))
         else:
+            self._clerk.requests += 1
             answer = build_answer(path, body)
             self._stream = Stream(self, answer, self._pacer)
             if answer.script.delay_s:
-                asyncio.get_running_loop().call_later(answer.script.delay_s, self._stream.begin)
+                self._clerk.begin_after(answer.script.delay_s, self._stream.begin)
             else:
                 self._stream.begin()
 
@@ -286,9 +318,11 @@ def _parse_length(head: bytes) -> int:
 
 async def serve(port: int, budget: float) -> None:
     """Listen on loopback until killed."""
-    pacer = Pacer(budget)
+    pacer, clerk = Pacer(budget), Clerk()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(pacer), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(
+        lambda: Connection(pacer, clerk), "127.0.0.1", port, backlog=4096
+    )
     await server.serve_forever()
 
 

@@ -14,6 +14,7 @@ from typing import Self
 import aiohttp
 import psutil
 
+from llmjobs_bench.engine import REQUESTS
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.store import JobStore, StoreOptions
@@ -45,6 +46,11 @@ class Server:
     def fetch_cpu_s(self) -> float:
         """Return the seconds of CPU that it and its children have used so far."""
         return fetch_cpu_s(self.process.pid)
+
+    async def fetch_requests(self) -> int:
+        """Return how many requests it has taken so far, if it is the load engine."""
+        async with aiohttp.ClientSession() as session, session.get(self.url + REQUESTS) as answer:
+            return int(await answer.read())
 
     def fetch_memory_mib(self) -> float:
         """Return the memory that it and its children hold and share with nobody (USS), in MiB."""

@@ -19,19 +19,19 @@ from llmjobs_testing.waiting import eventually_async
 STREAMS = 64
 
 
-def build_body(tokens: int, *, rate: float = 0.0) -> dict[str, Any]:
+def build_body(tokens: int, *, rate: float = 0.0, delay_s: float = 0.0) -> dict[str, Any]:
     """Return a chat that generates *tokens* tokens, as a client would send it."""
     return {
         "model": MODEL,
         "messages": [{"role": "user", "content": "tell me a long story"}],
         "max_tokens": tokens,
-        "script": {"tokens": tokens, "rate": rate},
+        "script": {"tokens": tokens, "rate": rate, "delay_s": delay_s},
     }
 
 
-def build_engine_body(tokens: int, *, rate: float = 0.0) -> bytes:
+def build_engine_body(tokens: int, *, rate: float = 0.0, delay_s: float = 0.0) -> bytes:
     """Return what a worker makes of `build_body` for vLLM."""
-    body = build_body(tokens, rate=rate)
+    body = build_body(tokens, rate=rate, delay_s=delay_s)
     options = {"include_usage": True, "continuous_usage_stats": True}
     return json.dumps(
         body | {"stream": True, "stream_options": options, "return_token_ids": True}
