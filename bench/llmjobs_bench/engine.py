@@ -30,12 +30,14 @@ _TICK_S = 0.01
 _LEARN = 0.01
 """How much of a timer's lateness the next ones make up for."""
 _LATE_MAX_S = 0.002
-_SLICE = 256
-"""Chunks in one write of a stream that is not paced."""
+_SLICE = 16
+"""Chunks in one write of a stream that is not paced: the fewest that leave the reader to be what
+takes the time. With one, 195,000 tokens/s and both sides at their limit; with 4, 16 and 256,
+680,000 to 850,000 and the reader alone at its limit: its sockets hold as much, whatever a write
+was."""
 _PLACE = b"@" * 16
-_MODELS = msgspec.json.encode(
-    {"object": "list", "data": [{"id": "scripted", "object": "model", "max_model_len": 1_000_000}]}
-)
+_MODEL = {"id": "scripted", "object": "model", "owned_by": "vllm", "max_model_len": 1_000_000}
+_MODELS = msgspec.json.encode({"object": "list", "data": [_MODEL]})
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"

@@ -108,6 +108,10 @@ class Rig:
         assert self._store is not None, "the rig is not entered"
         return self._store
 
+    def fetch_valkey_cpu_s(self) -> float:
+        """Return the seconds of CPU that Valkey has used so far."""
+        return fetch_cpu_s(self.valkey.pid)
+
     async def publish_pool(self, *, concurrency: int = 64) -> None:
         """Make the pool known, as an operator would."""
         registration = PoolRegistration(key=POOL, models=(MODEL,), concurrency=concurrency)
