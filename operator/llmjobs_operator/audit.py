@@ -4,7 +4,7 @@ A watch can lose the end of an object: Kopf lists again after an outage, and a l
 what is gone. A restore of etcd turns versions back. Both are made up for here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -42,9 +42,9 @@ class ClusterAudit:
         self._namespaces = tuple(namespaces) or ("",)
         self._seen = seen
 
-    async def compare(self) -> None:
+    async def compare(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:
         """Tell of every object that differs from the view; raises RetryableError."""
-        for kind in Kind:
+        for kind in kinds:
             for namespace in self._namespaces:
                 await self._compare(kind, namespace)
 

@@ -18,7 +18,7 @@ from llmjobs_operator.conditions import is_true
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
 from llmjobs_operator.metrics import OperatorMetrics
-from llmjobs_operator.objects import Kind, ObjectKey, parse_time
+from llmjobs_operator.objects import OWNED_KINDS, Kind, ObjectKey, parse_time
 from llmjobs_operator.pool_reconciler import PoolReconciler, pool_object_key
 from llmjobs_operator.view import ClusterView
 from llmjobs_operator.worklist import Worklist
@@ -58,9 +58,11 @@ class Loops:
         self._metrics = metrics
         self._failures: dict[ObjectKey, int] = {}
         self._orphans_due = False
+        self._surveyed = asyncio.Event()
 
     async def work(self) -> None:
         """Reconcile one key after another while leading."""
+        await self._surveyed.wait()
         while True:
             await self._election.wait_to_act()
             key = await self._work.take()
@@ -131,6 +133,7 @@ class Loops:
 
     async def resync(self, every_s: float) -> None:
         """Look at everything again now and then: no event is needed for things to come right."""
+        await self._survey()
         for number in itertools.count():
             await self._election.wait_to_act()
             if self._election.gained.is_set() or number % ORPHANS_EVERY == 0:
@@ -143,6 +146,22 @@ class Loops:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(every_s):
                     await self._election.gained.wait()
+
+    async def _survey(self) -> None:
+        """See all pools and what belongs to them once; nothing is reconciled before.
+
+        Watches tell of them in any order, and some of them late: whoever knew a Deployment and not
+        yet its pool would take the pool for deleted, and refuse its jobs.
+        """
+        while True:
+            try:
+                await self._audit.compare([Kind.POOL, *OWNED_KINDS])
+            except LLMJobsError as error:
+                _log.info("survey_incomplete", error=str(error))
+                await asyncio.sleep(_RETRY_FIRST_S)
+            else:
+                self._surveyed.set()
+                return
 
     async def _resync_once(self) -> None:
         self._pools.forget_registrations()
