@@ -1,4 +1,4 @@
-"""Write what is made from the code: CRDs, the chart's copies, the references.
+"""Write what is made from the code: CRDs, the chart's copies, dashboards, alerts, the references.
 
 A test fails on drift.
 """
@@ -13,9 +13,16 @@ import yaml
 from llmjobs_api.app import create_app
 from llmjobs_api.ports import build_ports
 from llmjobs_api.settings import GatewaySettings
+from llmjobs_charts.common import Values
+from llmjobs_charts.documents import render_schema, render_table, render_values
+from llmjobs_charts.llmjobs_values import LLMJobsValues
+from llmjobs_charts.pool_values import PoolValues
 from llmjobs_core.resources.schema import build_llmjob_crd, build_pool_crd
+from llmjobs_monitoring.files import build_files as build_monitoring_files
 
 ROOT = Path(__file__).resolve().parent.parent
+CHARTS: dict[str, type[Values]] = {"llmjobs": LLMJobsValues, "llmjobs-pool": PoolValues}
+_VALUES_MARK = "## Values\n"
 _HEADER = "# Made from core/llmjobs_core/resources by `make generate`; do not edit.\n"
 
 
@@ -176,17 +183,29 @@ def build_http_document() -> dict[str, Any]:
 
 def build_files() -> dict[Path, str]:
     """Return every generated file and its content."""
-    found: dict[Path, str] = {}
+    found = build_monitoring_files(ROOT)
     found[ROOT / "docs" / "reference" / "http.md"] = render_http(build_http_document())
     chart = ROOT / "charts" / "llmjobs"
-    for role in ("operator", "gateway", "gateway-durable"):
-        rules = (ROOT / "manifests" / "rbac" / f"{role}.yaml").read_text(encoding="utf-8")
-        found[chart / "files" / f"{role}.yaml"] = rules
+    for rules in sorted((ROOT / "manifests" / "rbac").glob("*.yaml")):
+        found[chart / "files" / "rbac" / rules.name] = rules.read_text(encoding="utf-8")
     for crd in (build_llmjob_crd(), build_pool_crd()):
         name = crd["spec"]["names"]["singular"]
         found[ROOT / "manifests" / "crds" / f"{name}.yaml"] = render_crd(crd)
-        found[chart / "crds" / f"{name}.yaml"] = render_crd(crd)
+        found[chart / "files" / "crds" / f"{name}.yaml"] = render_crd(crd)
         found[ROOT / "docs" / "reference" / f"{name}.md"] = render_reference(crd)
+    return found | build_chart_files()
+
+
+def build_chart_files() -> dict[Path, str]:
+    """Return what is made from the types of the charts' values."""
+    found: dict[Path, str] = {}
+    for name, values in CHARTS.items():
+        folder = ROOT / "charts" / name
+        readme = (folder / "README.md").read_text(encoding="utf-8")
+        head, mark, _ = readme.partition(_VALUES_MARK)
+        found[folder / "values.yaml"] = render_values(values)
+        found[folder / "values.schema.json"] = render_schema(values)
+        found[folder / "README.md"] = f"{head}{mark}\n{render_table(values)}"
     return found
 
 

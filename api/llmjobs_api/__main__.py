@@ -8,6 +8,7 @@ from llmjobs_api.app import create_app
 from llmjobs_api.ports import build_ports
 from llmjobs_api.server import build_server
 from llmjobs_api.settings import GatewaySettings
+from llmjobs_core.collector import relax_collector
 from llmjobs_core.logs import LogFormat, configure_logging
 from llmjobs_core.settings_errors import explain_settings_error
 
@@ -27,6 +28,7 @@ def main() -> None:
     server = build_server(
         app, host=settings.host, port=settings.port, grace_s=settings.shutdown_grace_s
     )
+    relax_collector()
     server.run()
     if not server.started:
         sys.exit(3)

@@ -10,21 +10,21 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from llmjobs_api.context import Gateway
+from llmjobs_api.direct import FAILURES, DirectRoutes, answer_failure
 from llmjobs_api.docs import build_document
-from llmjobs_api.edge import REQUEST_ID, Edge
+from llmjobs_api.edge import Edge, get_request_id
 from llmjobs_api.hub import Hub
 from llmjobs_api.metrics import GatewayMetrics
 from llmjobs_api.pools import PoolDirectory
 from llmjobs_api.ports import Ports
-from llmjobs_api.problems import Problem, build_response, from_store_error
+from llmjobs_api.problems import Problem, build_response
 from llmjobs_api.routes import controls, health, jobs, pools, streams, submit, tasks
 from llmjobs_api.settings import GatewaySettings
 from llmjobs_api.streams import StreamSlots
-from llmjobs_core.errors import LLMJobsError, RetryableError
+from llmjobs_core.errors import RetryableError
 from llmjobs_core.store import JobStore
 from llmjobs_core.tasks import end_tasks
 
@@ -78,6 +78,7 @@ def create_app(settings: GatewaySettings, ports: Ports) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
+    app.add_middleware(DirectRoutes, routes=[submit.DIRECT])
     app.add_middleware(Edge, metrics=metrics)
     for module in (submit, jobs, streams, controls, pools, tasks, health):
         app.include_router(module.router)
@@ -106,25 +107,16 @@ def _log_end(task: asyncio.Task[None]) -> None:
         log.error("background_task_died", task=task.get_name(), exc_info=error)
 
 
-def _request_id(request: Request) -> str:
-    return str(request.scope.get(REQUEST_ID, ""))
-
-
 def _add_handlers(app: FastAPI) -> None:
-    @app.exception_handler(Problem)
-    async def on_problem(request: Request, problem: Problem) -> Response:
-        return build_response(problem, _request_id(request))
+    async def on_failure(request: Request, error: Exception) -> Response:
+        return answer_failure(request, error)
 
-    @app.exception_handler(LLMJobsError)
-    async def on_store_error(request: Request, error: LLMJobsError) -> Response:
-        problem = from_store_error(error)
-        if problem.status >= 500:
-            log.warning("request_failed", cause=type(error).__name__, path=request.url.path)
-        return build_response(problem, _request_id(request))
+    for kind in FAILURES:
+        app.add_exception_handler(kind, on_failure)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        return build_response(_parameter_problem(error), _request_id(request))
+        return build_response(_parameter_problem(error), get_request_id(request))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
@@ -134,18 +126,13 @@ def _add_handlers(app: FastAPI) -> None:
         code = codes.get(error.status_code, "http_error")
         headers = dict(error.headers or {})
         problem = Problem(error.status_code, code, detail, headers=headers)
-        return build_response(problem, _request_id(request))
-
-    @app.exception_handler(ClientDisconnect)
-    async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001 - the interface
-        # Nobody reads it; the status is for the metrics.
-        return build_response(Problem(400, "client_left", "the client left"), _request_id(request))
+        return build_response(problem, get_request_id(request))
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:
         log.error("request_broke", path=request.url.path, exc_info=error)
         problem = Problem(500, "internal_error", "the request could not be handled")
-        return build_response(problem, _request_id(request))
+        return build_response(problem, get_request_id(request))
 
 
 def _parameter_problem(error: RequestValidationError) -> Problem:

@@ -4,6 +4,7 @@ Routes read and write bytes themselves, so what they take and give is said here 
 ``schemas``, from which the decoding is made too.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -84,6 +85,22 @@ def json_body(*names: str) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": _one_of(names)}},
         }
+    }
+
+
+def header_parameters(descriptions: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``openapi_extra`` for optional headers that a route reads itself."""
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string"},
+                "description": description,
+            }
+            for name, description in descriptions.items()
+        ]
     }
 
 

@@ -8,6 +8,8 @@ import secrets
 import time
 from typing import Any
 
+from prometheus_client import Counter, Histogram
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmjobs_api.metrics import GatewayMetrics
@@ -16,7 +18,7 @@ REQUEST_ID = "llmjobs.request_id"
 """Where the scope holds the request's id."""
 
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_UNTIMED = frozenset({"/jobs/{job_id}/events", "/tasks/{task_id}/stream"})
+_IS_LONG = "llmjobs.is_long"
 
 
 class Edge:
@@ -25,6 +27,8 @@ class Edge:
     def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app inside."""
@@ -58,9 +62,18 @@ class Edge:
 
     def _count(self, scope: Scope, status: int, took_s: float) -> None:
         route = route_template(scope)
-        self._metrics.requests.labels(route, scope["method"], str(status)).inc()
-        if route not in _UNTIMED:
-            self._metrics.latency.labels(route).observe(took_s)
+        place = (route, scope["method"], status)
+        counter = self._counters.get(place)
+        if counter is None:
+            counter = self._metrics.requests.labels(route, scope["method"], str(status))
+            self._counters[place] = counter
+        counter.inc()
+        if _IS_LONG in scope:
+            return
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = self._metrics.latency.labels(route)
+        timer.observe(took_s)
 
 
 def _choose_id(scope: Scope) -> str:
@@ -74,3 +87,13 @@ def route_template(scope: Scope) -> str:
     """Return the route's path with its placeholders; never what the client wrote."""
     route: Any = scope.get("route")
     return getattr(route, "path", None) or "unmatched"
+
+
+def get_request_id(connection: HTTPConnection) -> str:
+    """Return the id that a request was given; empty outside of the edge."""
+    return str(connection.scope.get(REQUEST_ID, ""))
+
+
+def mark_long(connection: HTTPConnection) -> None:
+    """Keep a request out of the latencies: it waits for its job, and not for this gateway."""
+    connection.scope[_IS_LONG] = True

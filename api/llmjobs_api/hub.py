@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 QUEUE_MAX = 128
 """Events a watcher may be behind before it has to replay (arbitrary; they are shared)."""
+REPLAYS_MAX = 16
+"""Watchers that read the store at a time, well within its connections: of a thousand, the others
+would find none left, and come again half a second later, all together."""
 READ_TIMEOUT_S = 20.0
 """Far over the reader's blocking time: a connection this silent is dead."""
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0)
@@ -43,9 +46,11 @@ OpenReader = Callable[[], tuple[LiveReader, Callable[[], Awaitable[None]]]]
 class Watcher:
     """One who watches one job; used by one task."""
 
-    __slots__ = ("_queue", "_wake", "closed", "missed")
+    __slots__ = ("_queue", "_wake", "closed", "missed", "replaying")
 
-    def __init__(self) -> None:
+    def __init__(self, replaying: asyncio.Semaphore) -> None:
+        self.replaying = replaying
+        """To be held while the store is read: all watchers may have to read at once."""
         self._queue: deque[SharedEvent] = deque()
         self._wake: asyncio.Future[None] | None = None
         self.missed = False
@@ -110,6 +115,7 @@ class Hub:
     def __init__(self, open_reader: OpenReader) -> None:
         self._open_reader = open_reader
         self._watchers: dict[str, set[Watcher]] = {}
+        self._replaying = asyncio.Semaphore(REPLAYS_MAX)
         self.connected = asyncio.Event()
         """Set while live events arrive."""
         self.draining = False
@@ -118,7 +124,7 @@ class Hub:
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Watcher]:
         """Collect the live events of a job while the context is open."""
-        watcher = Watcher()
+        watcher = Watcher(self._replaying)
         watcher.closed = self.draining
         self._watchers.setdefault(job_id, set()).add(watcher)
         try:
@@ -177,3 +183,5 @@ class Hub:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 deliveries = await reader.read()
             self.deliver(deliveries)
+            # Who was woken sends first; what has come meanwhile is in the streams.
+            await asyncio.sleep(0)

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from llmjobs_core.build_info import add_build_info
+
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """From a submission on an idle machine to what a client takes for broken."""
 
@@ -11,6 +13,7 @@ class GatewayMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        add_build_info(registry, "gateway")
         self.requests = Counter(
             "llmjobs_gateway_requests_total",
             "Requests answered, by route template, method and status.",

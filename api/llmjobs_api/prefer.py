@@ -1,4 +1,4 @@
-"""How long a client wishes to wait: ``Prefer: wait=N`` and ``?wait=N``. Pure."""
+"""How a client wishes to be answered: ``Prefer: wait=N``, ``Accept: text/event-stream``. Pure."""
 
 import re
 
@@ -18,3 +18,11 @@ def parse_wait(header: str | None, limit_s: float) -> float | None:
         if found:
             return min(float(found.group(1)), limit_s)
     return None
+
+
+def wants_events(accept: str | None) -> bool:
+    """Whether an Accept header names event streams; ``*/*`` takes the plain answer."""
+    if accept is None or "text/event-stream" not in accept.lower():
+        return False
+    names = (part.partition(";")[0].strip().lower() for part in accept.split(","))
+    return "text/event-stream" in names

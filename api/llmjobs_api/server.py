@@ -6,6 +6,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from llmjobs_api.app import begin_drain
+from llmjobs_api.http_protocol import BoundedProtocol
 
 
 class Server(uvicorn.Server):
@@ -27,6 +28,7 @@ def build_server(app: FastAPI, *, host: str, port: int, grace_s: float) -> Serve
         app,
         host=host,
         port=port,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -35,6 +37,5 @@ def build_server(app: FastAPI, *, host: str, port: int, grace_s: float) -> Serve
         timeout_keep_alive=30,
         ws_max_size=4096,
         ws_per_message_deflate=False,
-        h11_max_incomplete_event_size=32_768,
     )
     return Server(config, app)

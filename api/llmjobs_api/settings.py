@@ -5,6 +5,7 @@ Read once in ``__main__`` and passed down; nothing else reads the environment.
 
 import ipaddress
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -108,7 +109,7 @@ class GatewaySettings(BaseSettings):
         """How to reach the store."""
         return StoreOptions(self.redis_url.get_secret_value(), self.prefix)
 
-    @property
+    @cached_property
     def limits(self) -> RequestLimits:
         """The bounds on a request to an engine."""
         return RequestLimits(

@@ -6,7 +6,7 @@ generator and one small task, and events that came together leave in one write.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from starlette.responses import Response
@@ -33,9 +33,10 @@ class EventStream(Response):
         *,
         on_leave: Callable[[], None],
         on_end: Callable[[], None],
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send *batches*; *on_leave* is called when the client goes, *on_end* in every case."""
-        super().__init__(headers=HEADERS)
+        super().__init__(headers=HEADERS | dict(headers or {}))
         del self.headers["content-length"]
         self._batches = batches
         self._on_leave = on_leave

@@ -57,16 +57,23 @@ class WatchedStore(Protocol):
 
 
 async def follow_job(
-    store: WatchedStore, watcher: Watcher, record: JobRecord, *, after: str, idle_s: float
+    store: WatchedStore,
+    watcher: Watcher,
+    job_id: str,
+    record: JobRecord | None,
+    *,
+    after: str,
+    idle_s: float,
 ) -> AsyncIterator[Batch]:
     """Yield the job's events after the id *after*, live, until one batch says the end.
 
     An empty batch comes after *idle_s* of silence, and then the store is asked whether the job is
-    still there. *record* was read before *watcher* was registered; the watcher is used by nobody
-    else. While the store is away this waits for it and raises nothing of it. Where the store lost
-    what was told (emptied, or a server that lost its last second), a ``reset`` event voids it.
+    still there. *record* was read before *watcher* was registered; None says that the job itself
+    is younger than the watcher, which so has missed nothing. The watcher is used by nobody else.
+    While the store is away this waits for it and raises nothing of it. Where the store lost what
+    was told (emptied, or a server that lost its last second), a ``reset`` event voids it.
     """
-    follower = _Follower(store, watcher, record, after, idle_s)
+    follower = _Follower(store, watcher, job_id, record, after, idle_s)
     while True:
         batch = await follower.step()
         if batch is not None:
@@ -91,17 +98,23 @@ class _Follower:
     )
 
     def __init__(
-        self, store: WatchedStore, watcher: Watcher, record: JobRecord, after: str, idle_s: float
+        self,
+        store: WatchedStore,
+        watcher: Watcher,
+        job_id: str,
+        record: JobRecord | None,
+        after: str,
+        idle_s: float,
     ) -> None:
         self._store = store
         self._watcher = watcher
-        self._job_id = record.id
-        self._record: JobRecord | None = record
+        self._job_id = job_id
+        self._record = record
         self._last = after
         self._order = parse_event_id(after) if after else (0, 0)
         self._idle_s = idle_s
         self._silent_s = 0.0
-        self._replaying = True
+        self._replaying = record is not None
 
     async def step(self) -> Batch | None:
         """Get on a little; None when that brought nothing to tell."""
@@ -116,22 +129,24 @@ class _Follower:
             self._replaying = True
             return Batch([])
         events = self._watcher.take()
-        if any(one.event.type is EventType.STATE for one in events):
-            # Rare, and how a job that was given again to an emptied store begins: look at it.
+        if self._last and any(one.event.type is EventType.STATE for one in events):
+            # Rare, and how a job that was given again to an emptied store begins: look at whether
+            # what was told is still there.
             self._replaying = True
             return None
         return self._pass_on(events)
 
     async def _replay(self) -> Batch | None:
         try:
-            # Read before the events: if it says that the job has ended, so do they.
-            record = self._record or await self._store.fetch(self._job_id)
-            after = build_id_before(self._order) if self._last else ""
-            page = await self._store.fetch_events(self._job_id, after=after, limit=REPLAY_PAGE)
+            found = await self._fetch_page()
         except JobNotFound:
             return Batch([], End.GONE)
         except StoreUnavailable:
-            return await self._pause()
+            await asyncio.sleep(RETRY_S)
+            found = None
+        if found is None:
+            return self._note_silence()
+        record, page = found
         self._silent_s = 0.0
         self._record = record
         if self._last and not (page and page[0].id == self._last):
@@ -153,9 +168,26 @@ class _Follower:
         self._last, self._order = "", reset.order
         return Batch([reset])
 
-    async def _pause(self) -> Batch | None:
-        """Let the store come back; says something in time to keep the connection alive."""
-        await asyncio.sleep(RETRY_S)
+    async def _fetch_page(self) -> tuple[JobRecord, list[JobEvent]] | None:
+        """Return the job and its next events; None after RETRY_S if others are still reading."""
+        turns = self._watcher.replaying
+        try:
+            async with asyncio.timeout(RETRY_S):
+                await turns.acquire()
+        except TimeoutError:
+            return None
+        try:
+            # Read before the events: if it says that the job has ended, so do they.
+            record = self._record or await self._store.fetch(self._job_id)
+            after = build_id_before(self._order) if self._last else ""
+            return record, await self._store.fetch_events(
+                self._job_id, after=after, limit=REPLAY_PAGE
+            )
+        finally:
+            turns.release()
+
+    def _note_silence(self) -> Batch | None:
+        """Count RETRY_S without a word; says something in time to keep the connection alive."""
         self._silent_s += RETRY_S
         if self._silent_s < self._idle_s:
             return None

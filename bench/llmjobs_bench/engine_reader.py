@@ -1,7 +1,7 @@
 """The floor of any relay: reads an engine's streams with aiohttp and throws them away.
 
 A process of its own, as a worker is: ``python -m llmjobs_bench.engine_reader URL STREAMS BODY``
-writes ``{"took_s": ..., "cpu_s": ...}``.
+writes ``{"took_s": ..., "cpu_s": ...}``, where CPU counts once every stream has begun.
 """
 
 import asyncio
@@ -15,22 +15,26 @@ import uvloop
 
 async def read_all(url: str, streams: int, body: bytes) -> dict[str, float]:
     """Read *streams* answers at once; returns the seconds they took, of the clock and of CPU."""
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        cpu_s, began_s = time.process_time(), time.perf_counter()
-        await asyncio.gather(*(_read(session, url, body) for _ in range(streams)))
-        return {"took_s": time.perf_counter() - began_s, "cpu_s": time.process_time() - cpu_s}
+    have_begun = asyncio.Barrier(streams)
+    cpu_s: list[float] = []
 
+    async def read() -> None:
+        async with session.post(
+            f"{url}/v1/chat/completions",
+            data=body,
+            headers={"content-type": "application/json"},
+            timeout=aiohttp.ClientTimeout(),
+        ) as response:
+            await have_begun.wait()
+            cpu_s.append(time.process_time())
+            async for _ in response.content.iter_any():
+                pass
 
-async def _read(session: aiohttp.ClientSession, url: str, body: bytes) -> None:
-    async with session.post(
-        f"{url}/v1/chat/completions",
-        data=body,
-        headers={"content-type": "application/json"},
-        timeout=aiohttp.ClientTimeout(),
-    ) as response:
-        async for _ in response.content.iter_any():
-            pass
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        began_s = time.perf_counter()
+        await asyncio.gather(*(read() for _ in range(streams)))
+        took_s = time.perf_counter() - began_s
+        return {"took_s": took_s, "cpu_s": time.process_time() - cpu_s[0]}
 
 
 def main() -> None:

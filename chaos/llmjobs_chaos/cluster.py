@@ -97,6 +97,7 @@ class Cluster:
         self.workers: list[Worker] = []
         self.gateways: list[Server] = []
         self.operators: list[Server] = []
+        self.exporters: list[Server] = []
         self._is_proxied = proxied
         self._with_plane = with_plane
         self._store: JobStore | None = None
@@ -123,7 +124,8 @@ class Cluster:
         trace: TracebackType | None,
     ) -> None:
         """Kill every process."""
-        servers = (*self.operators, *self.gateways, *self.workers, *self.engines)
+        fronts = (*self.operators, *self.gateways, *self.exporters)
+        servers = (*fronts, *self.workers, *self.engines)
         for server in servers:
             server.process.kill_group()
         await asyncio.gather(*(server.process.wait() for server in servers))
@@ -192,6 +194,16 @@ class Cluster:
             lambda: is_listening(port), what=f"{name} to answer", timeout_s=READY_TIMEOUT_S
         )
         return gateway
+
+    async def add_exporter(self) -> Server:
+        """Start an exporter; it may not answer yet."""
+        (port,) = find_free_ports(1)
+        name = f"exporter-{len(self.exporters)}"
+        process = self._build(name, ["-m", "llmjobs_api.exporter"], {"port": str(port)})
+        exporter = Server(process, port)
+        self.exporters.append(exporter)
+        await process.start()
+        return exporter
 
     async def add_operator(self) -> Server:
         """Start an operator for the pool's namespace; it may not lead yet."""

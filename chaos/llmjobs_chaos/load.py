@@ -8,14 +8,14 @@ again with its key, to whichever gateway answers; a stream that broke is taken u
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 import msgspec
 
-from llmjobs_chaos.cluster import MODEL, POOL, Server
+from llmjobs_chaos.cluster import MODEL, POOL
 from llmjobs_chaos.ledger import Asked, Wanted, Watched
 from llmjobs_testing.gateways import read_sse
 
@@ -40,15 +40,30 @@ def build_body(wanted: Wanted) -> dict[str, Any]:
     }
 
 
+class Gateway(Protocol):
+    """Where clients call."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+
+
 class Clients:
     """All clients of a scenario, over one connection pool."""
 
-    def __init__(self, gateways: Sequence[Server], *, backoff_limit: int = 3) -> None:
-        """*backoff_limit* is what the clients ask for with each job."""
+    def __init__(
+        self,
+        gateways: Sequence[Gateway],
+        *,
+        backoff_limit: int = 3,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """*backoff_limit* is what the clients ask for with each job; *headers* go with all."""
         self._gateways = gateways
         self._backoff_limit = backoff_limit
         self._turn = itertools.count()
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S))
+        timeout = aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S)
+        self._http = aiohttp.ClientSession(timeout=timeout, headers=headers)
 
     async def __aenter__(self) -> Self:
         """Nothing is connected yet."""
@@ -101,6 +116,20 @@ class Clients:
         await self._insist("POST", f"/jobs/{asked.id}/suspend")
         await asyncio.sleep(seconds)
         await self._insist("POST", f"/jobs/{asked.id}/resume")
+
+    async def fetch_job(self, job_id: str) -> dict[str, Any]:
+        """Return a job as the gateway shows it now."""
+        answer, _ = await self._insist("GET", f"/jobs/{job_id}")
+        assert answer is not None, f"no gateway tells of job {job_id}"
+        found: dict[str, Any] = answer
+        return found
+
+    async def fetch_result(self, job_id: str) -> dict[str, Any]:
+        """Return the stored answer of a job that succeeded."""
+        answer, _ = await self._insist("GET", f"/jobs/{job_id}/result")
+        assert answer is not None, f"no gateway has the result of job {job_id}"
+        found: dict[str, Any] = answer
+        return found
 
     async def read_lines(self, asked: Asked) -> list[dict[str, Any]]:
         """Return a batch's results as its file of OpenAI batch output, line by line."""
@@ -188,7 +217,7 @@ class Clients:
         except (aiohttp.ClientError, ConnectionError, TimeoutError, msgspec.DecodeError):
             return 0, None
 
-    def _next_gateway(self) -> Server:
+    def _next_gateway(self) -> Gateway:
         return self._gateways[next(self._turn) % len(self._gateways)]
 
 

@@ -6,6 +6,7 @@ only a chunk reference, and losing or doubling one is harmless.
 
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from celery import Celery
 from kombu.serialization import dumps
@@ -36,7 +37,7 @@ def build_celery_app(redis_url: str) -> Celery:
     consumer on a new connection; without that setting it would end the worker. A half-open
     connection is noticed within BRPOP_TIMEOUT_S + 2 * HEALTH_S.
     """
-    app = Celery("llmjobs", broker=redis_url, set_as_current=False)
+    app = Celery("llmjobs", broker=require_certificate(redis_url), set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -62,6 +63,18 @@ def build_celery_app(redis_url: str) -> Celery:
         },
     )
     return app
+
+
+def require_certificate(redis_url: str) -> str:
+    """Return the URL with which kombu checks the server's certificate, as redis-py does.
+
+    kombu takes any certificate where a ``rediss://`` URL says nothing of it.
+    """
+    parts = urlsplit(redis_url)
+    if parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
+        return redis_url
+    query = f"{parts.query}&" if parts.query else ""
+    return urlunsplit(parts._replace(query=f"{query}ssl_cert_reqs=required"))
 
 
 def build_message_template(app: Celery) -> str:

@@ -112,18 +112,28 @@ def _unknown_pool(record: JobRecord) -> str:
     return f"the state of pool {record.pool} is not known now"
 
 
+def explain_pool_wait(stats: PoolStats) -> str:
+    """Return in one word why a request of this pool would wait now."""
+    pool = stats.registration
+    if not pool.accepting:
+        return pool.reason or WaitReason.POOL_DELETING
+    if stats.slots == 0:
+        return pool.reason or WaitReason.NO_WORKERS
+    return WaitReason.WAITING_FOR_SLOT
+
+
 def _pool_block(record: JobRecord, stats: PoolStats | None) -> tuple[str, str] | None:
     """Return reason and message when the pool itself keeps the job from starting."""
     if stats is None:
         return None
-    pool = stats.registration
+    pool, reason = stats.registration, explain_pool_wait(stats)
     if not pool.accepting:
         text = f"pool {record.pool} is being deleted and is fed no more"
-        return pool.reason or WaitReason.POOL_DELETING, pool.message or text
+        return reason, pool.message or text
     if pool.reason and stats.slots == 0:
-        return pool.reason, pool.message or f"pool {record.pool} is not ready: {pool.reason}"
+        return reason, pool.message or f"pool {record.pool} is not ready: {pool.reason}"
     if stats.slots == 0:
-        return WaitReason.NO_WORKERS, f"no worker of pool {record.pool} is running yet"
+        return reason, f"no worker of pool {record.pool} is running yet"
     return None
 
 

@@ -6,37 +6,29 @@ the go.mod and go.sum beside this file. What is made appears in the cache whole 
 """
 
 import asyncio
-import contextlib
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import stat
-import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from llmjobs_dev.process import die_with_parent
+from llmjobs_dev.go_build import GO_MINIMUM, Say, build_programs, exclusive
 
 KUBERNETES_VERSION = "1.36.3"
 ETCD_VERSION = "3.6.8"
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
-GO_MINIMUM = (1, 26)
 
 _CONNECT_TIMEOUT_S = 3
 """An offline machine must fall through to the next source soon (arbitrary)."""
-
-Say = Callable[[str], None]
-"""Told what is tried, in words, while it happens."""
 
 
 class BinariesUnavailableError(RuntimeError):
@@ -98,22 +90,9 @@ async def fetch_binaries(say: Say, *, cache_dir: Path | None = None) -> Binaries
     return await asyncio.to_thread(_obtain, target, say)
 
 
-@contextlib.contextmanager
-def _exclusive(target: Path, say: Say) -> Iterator[None]:
-    """Let one process at a time make *target*."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process is getting the Kubernetes programs: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _obtain(target: Path, say: Say) -> Binaries:
     failures: list[str] = []
-    with _exclusive(target, say):
+    with exclusive(target, say):
         if has_all(target):
             return Binaries(target, "cache")
         for left_over in target.parent.glob(".part-*"):
@@ -184,56 +163,27 @@ def _write_program(path: Path, data: bytes) -> None:
 
 
 def _build(folder: Path, say: Say) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise RuntimeError("Go is not on PATH")
-    _require_go(go)
     say(f"building Kubernetes {KUBERNETES_VERSION} with Go (5 to 10 minutes on 2 cores, once) ...")
+    with as_file(files("llmjobs_dev") / "kubernetes") as module:
+        packages = {program: kubernetes_package(program) for program in PROGRAMS}
+        build_programs(module, packages, folder, say, ldflags=version_flags())
+
+
+def kubernetes_package(program: str) -> str:
+    """Return the Go package of one of Kubernetes' programs, or etcd's."""
+    if program == "etcd":
+        return "go.etcd.io/etcd/server/v3"
+    return f"k8s.io/kubernetes/cmd/{program}"
+
+
+def version_flags() -> str:
+    """Return the linker flags by which Kubernetes' programs know their version."""
     major, minor, _ = KUBERNETES_VERSION.split(".")
     stamp = "k8s.io/component-base/version"
-    flags = (
-        f"-s -w -X {stamp}.gitVersion=v{KUBERNETES_VERSION} -X {stamp}.gitMajor={major} "
+    return (
+        f"-X {stamp}.gitVersion=v{KUBERNETES_VERSION} -X {stamp}.gitMajor={major} "
         f"-X {stamp}.gitMinor={minor} -X {stamp}.gitTreeState=clean"
     )
-    with (
-        as_file(files("llmjobs_dev") / "kubernetes") as module,
-        tempfile.TemporaryDirectory() as work,
-    ):
-        for name in ("go.mod", "go.sum"):
-            shutil.copy(module / name, work)
-        for program in PROGRAMS:
-            started = time.monotonic()
-            package = (
-                "go.etcd.io/etcd/server/v3"
-                if program == "etcd"
-                else f"k8s.io/kubernetes/cmd/{program}"
-            )
-            command = [go, "build", "-trimpath", "-ldflags", flags, "-o"]
-            _run([*command, str(folder / program), package], Path(work))
-            say(f"  built {program} in {time.monotonic() - started:.0f} s")
-
-
-def _require_go(go: str) -> None:
-    version = _run([go, "env", "GOVERSION"], Path.cwd()).strip().removeprefix("go")
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers < GO_MINIMUM:
-        raise RuntimeError(f"Go {version} is older than {GO_MINIMUM[0]}.{GO_MINIMUM[1]}")
-
-
-def _run(command: list[str], cwd: Path) -> str:
-    """Run a command in a way that ends with us; RuntimeError with its last words if it fails."""
-    done = subprocess.run(  # noqa: S603 - our own fixed commands
-        command,
-        cwd=cwd,
-        env={**os.environ, "CGO_ENABLED": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=die_with_parent,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[-400:]}")
-    return done.stdout
 
 
 def main() -> None:

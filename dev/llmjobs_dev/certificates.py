@@ -53,8 +53,18 @@ class Authority:
         )
         _write(self._pair, certificate, key)
 
-    def issue(self, name: str, *, user: str, groups: tuple[str, ...] = ()) -> KeyPair:
-        """Return a client and server certificate for *user*, made on first use."""
+    def issue(
+        self,
+        name: str,
+        *,
+        user: str,
+        groups: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+    ) -> KeyPair:
+        """Return a client and server certificate for *user*, made on first use.
+
+        *addresses* are where a server with it is reached besides the usual ones.
+        """
         pair = KeyPair(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         if pair.certificate.exists() and pair.key.exists():
             return pair
@@ -69,7 +79,10 @@ class Authority:
             raise TypeError(f"{self._pair.key} is not the key that was made here")
         alternatives = x509.SubjectAlternativeName(
             [x509.DNSName(host) for host in SERVER_NAMES]
-            + [x509.IPAddress(ipaddress.ip_address(address)) for address in SERVER_ADDRESSES]
+            + [
+                x509.IPAddress(ipaddress.ip_address(address))
+                for address in sorted({*SERVER_ADDRESSES, *addresses})
+            ]
         )
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         certificate = (

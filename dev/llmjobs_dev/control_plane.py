@@ -5,6 +5,7 @@ so the kubeconfigs are written anew at each start. Must know nothing of llmjobs'
 """
 
 import asyncio
+import ipaddress
 import ssl
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from llmjobs_dev.process import Process, ProcessFailedError
 START_TIMEOUT_S = 120.0
 RESTART_DELAY_S = 1.0
 NODE_NAME = "local"
+LOOPBACK = "127.0.0.1"
+SERVICE_NETWORK = "10.96.0.0/16"
 
 ADMINS = "system:masters"
 
@@ -35,7 +38,12 @@ class ControlPlane:
         *,
         with_controllers: bool = True,
         log_dir: Path | None = None,
+        address: str = LOOPBACK,
+        services: str = SERVICE_NETWORK,
     ) -> None:
+        """*address* is where pods reach the API server; loopback where there are none."""
+        self._address = address
+        self._services = services
         self._binaries = binaries
         self._dir = data_dir
         self._with_controllers = with_controllers
@@ -45,6 +53,7 @@ class ControlPlane:
         self._keepers: list[asyncio.Task[None]] = []
         self._restarted = asyncio.Event()
         self.server = ""
+        self.etcd_url = ""
 
     @property
     def kubeconfig(self) -> Path:
@@ -86,7 +95,8 @@ class ControlPlane:
         Raises ProcessFailedError with the log of the program that failed.
         """
         etcd_port, peer_port, api_port = find_free_ports(3)
-        self.server = f"https://127.0.0.1:{api_port}"
+        self.server = f"https://{self._address}:{api_port}"
+        self.etcd_url = f"http://127.0.0.1:{etcd_port}"
         admin = self.authority.issue("admin", user="llmjobs-dev", groups=(ADMINS,))
         write_kubeconfig(
             self.kubeconfig, server=self.server, authority=self.authority.certificate, pair=admin
@@ -162,18 +172,22 @@ class ControlPlane:
         ]
 
     def _apiserver_flags(self, etcd_port: int, port: int) -> list[str]:
-        serving = self.authority.issue("apiserver", user="kube-apiserver")
+        first = str(next(ipaddress.ip_network(self._services).hosts()))
+        serving = self.authority.issue(
+            "apiserver", user="kube-apiserver", addresses=(self._address, first)
+        )
         kubelet = self.authority.issue(
             "apiserver-kubelet-client", user="kube-apiserver-kubelet-client", groups=(ADMINS,)
         )
         tokens = self.authority.signing_key("service-accounts")
         return [
             f"--etcd-servers=http://127.0.0.1:{etcd_port}",
-            "--bind-address=127.0.0.1",
+            f"--bind-address={self._address}",
             f"--secure-port={port}",
-            "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",
-            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--advertise-address={self._address}",
+            # No endpoint may be on loopback.
+            f"--endpoint-reconciler-type={'none' if self._address == LOOPBACK else 'lease'}",
+            f"--service-cluster-ip-range={self._services}",
             f"--tls-cert-file={serving.certificate}",
             f"--tls-private-key-file={serving.key}",
             f"--client-ca-file={self.authority.certificate}",

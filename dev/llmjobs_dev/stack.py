@@ -151,7 +151,8 @@ class Stack:
             await self._kubectl("wait", "--for=condition=Established", "-f", str(crds))
             await self._kubectl("wait", "--for=create", "serviceaccount/default", "-n", "default")
             await self._kubectl("apply", "--server-side", "-f", str(find_manifests() / "rbac"))
-            await self._bind(OPERATOR_USER, OPERATOR_USER)
+            for part in ("", "-cluster", "-lease"):
+                await self._bind(f"{OPERATOR_USER}{part}", OPERATOR_USER)
             await self._bind(f"{GATEWAY_USER}-durable", GATEWAY_USER)
 
     def _link_kubectl(self, target: str) -> Path:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import sys
 
 import structlog
@@ -12,15 +11,19 @@ from llmjobs_core.logs import LogFormat, configure_logging
 from llmjobs_core.settings_errors import explain_settings_error
 from llmjobs_operator.app import run_operator
 from llmjobs_operator.settings import OperatorSettings
+from llmjobs_operator.watching import end_at_signals
+
+if sys.platform != "win32":
+    from uvloop import new_event_loop
+else:
+    from asyncio import new_event_loop
 
 _log = structlog.get_logger(__name__)
 
 
 async def _run(settings: OperatorSettings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    end_at_signals(stop)
     await run_operator(settings, stop)
 
 
@@ -36,7 +39,8 @@ def main() -> None:
     # Kopf logs each object it sees; ours say what was done.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
-        asyncio.run(_run(settings))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_run(settings))
     except PermanentError as error:
         _log.critical("operator_failed", error=str(error))
         sys.exit(1)

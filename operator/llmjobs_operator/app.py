@@ -17,6 +17,7 @@ from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
 from llmjobs_operator.loops import Loops
 from llmjobs_operator.metrics import OperatorMetrics
+from llmjobs_operator.pool_demand import PoolDemand
 from llmjobs_operator.pool_objects import WorkerDefaults
 from llmjobs_operator.pool_reconciler import PoolReconciler, pool_object_key
 from llmjobs_operator.probes import start_probes
@@ -58,6 +59,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
     )
     cluster.may_write = election.may_act
     metrics.leading.set_function(lambda: float(election.leading.is_set()))
+    metrics.due.set_function(lambda: float(work.count_due()))
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -69,6 +71,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         loops.look_at_jobs_of(pool)
 
     jobs = JobReconciler(cluster, store, view, work, metrics, poke_pool=poke_pool, now_ms=now_ms)
+    demand = PoolDemand(store, view, now_ms=now_ms)
     pools = PoolReconciler(
         cluster,
         store,
@@ -76,12 +79,17 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         work,
         metrics,
         build_worker_defaults(settings),
+        demand,
         poke_jobs=poke_jobs,
         now_ms=now_ms,
     )
     sightings = Sightings(view, work, jobs, election, poke_pool=poke_pool)
     audit = ClusterAudit(
-        cluster, store, view, namespaces=settings.namespace_list, seen=sightings.see
+        cluster,
+        store,
+        view,
+        namespaces=settings.namespace_list,
+        seen=sightings.see,
     )
     loops = Loops(
         view=view,
@@ -89,8 +97,10 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         store=store,
         jobs=jobs,
         pools=pools,
+        demand=demand,
         election=election,
         audit=audit,
+        wait_listed=sightings.wait_listed,
         metrics=metrics,
     )
     sightings.on_pool = loops.look_at_waiting_jobs
@@ -106,7 +116,9 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         loops.resync(settings.resync_s),
         loops.reap(),
     ]
-    watching = asyncio.create_task(watch(sightings.see, settings.namespace_list, stop))
+    watching = asyncio.create_task(
+        watch(sightings.see, settings.namespace_list, stop, identity=settings.identity)
+    )
     tasks = [watching, *(asyncio.create_task(one) for one in standing)]
     _log.info("operator_started", identity=settings.identity)
     try:

@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 
 from llmjobs_core.errors import JobNotFound
-from llmjobs_core.jobs import JobRecord
 from llmjobs_core.store import JobStore
 from llmjobs_operator.cluster import Cluster, ObjectGone
 from llmjobs_operator.objects import OWNED_KINDS, POOL_LABEL, Kind, ObjectKey
@@ -88,17 +87,19 @@ class ClusterAudit:
                 continue
             listed = await self._cluster.list_stamps(Kind.JOB, namespace)
             there = {uid for uid, _ in listed.values()}
-            for record in owned:
-                if record.owner not in there:
-                    await release_job(self._store, record.id)
+            for job_id, owner in owned:
+                if owner not in there:
+                    await release_job(self._store, job_id)
 
-    async def _list_owned(self, namespace: str) -> list[JobRecord]:
-        owned: list[JobRecord] = []
+    async def _list_owned(self, namespace: str) -> list[tuple[str, str]]:
+        """Return the ids and owners of the store's jobs that have one."""
+        owned: list[tuple[str, str]] = []
         cursor: str | None = None
         while True:
-            page = await self._store.list_jobs(namespace or None, limit=_PAGE, cursor=cursor)
-            owned += [record for record in page.jobs if record.owner]
-            cursor = page.next_cursor
+            page, cursor = await self._store.list_owners(
+                namespace or None, limit=_PAGE, cursor=cursor
+            )
+            owned += page
             if cursor is None:
                 return owned
 

@@ -7,20 +7,21 @@ as done.
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.request import getproxies_environment
 
 import aiohttp
+import msgspec
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.config_exception import ConfigException
 
 from llmjobs_core.errors import PermanentError, RetryableError
+from llmjobs_operator.name_lists import NAMES_ONLY, parse_stamps
 from llmjobs_operator.objects import COLLECTIONS, DELETION_COST, FIELD_MANAGER, Kind, ObjectKey
-from llmjobs_operator.view import Stamp, stamp_of
+from llmjobs_operator.view import Stamp
 
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
-_NAMES_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
-"""Lists without specs. Source: Kubernetes API concepts, "alternate representations"."""
 _PAGE = 500
 _TIMEOUT_S = 15
 
@@ -88,7 +89,7 @@ class Cluster:
                 await config.load_kube_config()
         except ConfigException as error:
             raise ClusterRefused(f"no way to reach Kubernetes: {error}") from error
-        return cls(client.ApiClient())
+        return cls(client.ApiClient(_build_configuration()))
 
     def require_leading(self) -> None:
         """Raise NotLeading unless this operator may write, here or to the store."""
@@ -109,6 +110,22 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> dict[str, Any]:
+        data = await self._request(
+            method, path, body=body, query=query, content_type=content_type, accept=accept
+        )
+        answer = msgspec.json.decode(data) if data else {}
+        return answer if isinstance(answer, dict) else {}
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
         if method != "GET" and "/leases" not in path:
             self.require_leading()
         params = await self._api.param_serialize(
@@ -130,8 +147,7 @@ class Cluster:
             raise _translate(
                 ApiException(status=response.status, reason=response.reason, body=data.decode())
             )
-        answer = json.loads(data) if data else {}
-        return answer if isinstance(answer, dict) else {}
+        return data  # type: ignore[no-any-return]
 
     @staticmethod
     def _path(key: ObjectKey) -> str:
@@ -152,13 +168,11 @@ class Cluster:
         query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
         found: dict[ObjectKey, Stamp] = {}
         while True:
-            page = await self._call(
-                "GET", _collection(kind, namespace), query=query, accept=_NAMES_ONLY
+            data = await self._request(
+                "GET", _collection(kind, namespace), query=query, accept=NAMES_ONLY
             )
-            for item in page.get("items") or []:
-                meta = item["metadata"]
-                found[ObjectKey(kind, meta["namespace"], meta["name"])] = stamp_of(item)
-            token = (page.get("metadata") or {}).get("continue")
+            stamps, token = parse_stamps(kind, data)
+            found |= stamps
             if not token:
                 return found
             query["continue"] = token
@@ -237,6 +251,17 @@ class Cluster:
     ) -> dict[str, Any]:
         """Replace a Lease; raises ClusterConflict if it changed since it was read."""
         return await self._call("PUT", _lease_path(namespace, name), body=lease)
+
+
+def _build_configuration() -> client.Configuration:
+    """Return the client's configuration, asking the environment for a proxy only where it has one.
+
+    aiohttp looks for one, and in a thread for a ``.netrc``, before every request: a third of what
+    a call costs.
+    """
+    configuration = client.Configuration.get_default_copy()
+    configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
+    return configuration
 
 
 def _collection(kind: Kind, namespace: str) -> str:

@@ -23,6 +23,13 @@ SILENCE_S = 20
 must be longer than WATCH_S. Kopf's own bound is 70 s, since bookmarks come every 60 s."""
 
 
+IDLE_S = 0.5
+"""How long Kopf keeps a task for an object that nothing is told of. After a list each object has
+one, so its own 5 s are twenty thousand tasks."""
+PAGE = 500
+"""Objects in one page of a list, so that it is never held whole."""
+
+
 class Backoffs:
     """Pauses between the attempts of one of Kopf's requests: without end.
 
@@ -36,9 +43,35 @@ class Backoffs:
             yield 2.0
 
 
-def configure_kopf(settings: kopf.OperatorSettings) -> None:
-    """Let Kopf post nothing, notice dead connections, and never give up."""
+class NoDiffs(kopf.DiffBaseStorage):
+    """Compares nothing: handlers of plain events take no differences.
+
+    Kopf's own copies each object's spec twice at every event before it finds that nobody asks.
+    """
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:  # noqa: ARG002
+        """Return an object without anything to compare."""
+        return {}
+
+    def fetch(self, *, body: kopf.Body) -> Any:  # noqa: ARG002 - Kopf's interface
+        """Return that nothing was handled before."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
+        """Store nothing."""
+
+
+def configure_kopf(settings: kopf.OperatorSettings, *, scan: bool) -> None:
+    """Let Kopf post nothing, compare nothing, notice dead connections, and never give up.
+
+    *scan* is for the right to read namespaces and CRDs. Without the right Kopf would ask for ever,
+    since it takes a refusal for an error to try again, and watch nothing meanwhile.
+    """
+    settings.scanning.disabled = not scan
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.queueing.idle_timeout = IDLE_S
+    settings.watching.chunk_size = PAGE
     settings.networking.request_timeout = REQUEST_TIMEOUT_S
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()
@@ -46,13 +79,13 @@ def configure_kopf(settings: kopf.OperatorSettings) -> None:
     settings.watching.inactivity_timeout = SILENCE_S
 
 
-def build_registry(seen: Seen) -> kopf.OperatorRegistry:
+def build_registry(seen: Seen, *, scan: bool) -> kopf.OperatorRegistry:
     """Return Kopf's registry with our handlers, which only tell *seen*."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure_kopf(settings)
+        configure_kopf(settings, scan=scan)
 
     @kopf.on.login(registry=registry)
     async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -1,4 +1,9 @@
-"""Which Events to post when an LLMJob's status changes. Pure; each transition once."""
+"""Which Events to post when an LLMJob's status changes. Pure; each transition once.
+
+That a job was queued, has started or has succeeded is told by its conditions, with the time: an
+Event would say the same again, at the price of one more write for every job. Events tell what went
+another way than planned.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +12,7 @@ from typing import Any
 from llmjobs_core.resources.llmjob import JobCondition
 from llmjobs_operator.conditions import is_true
 
-_ENDINGS = {"Succeeded", "Failed", "Cancelled", "Expired"}
+_ENDINGS = {"Failed", "Cancelled", "Expired"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +31,19 @@ def plan_job_events(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
     accepted = is_true(after, JobCondition.ACCEPTED)
     if not accepted and before.get("reason") != reason:
         return [NewEvent(reason, message, warning=True)]
-    if accepted and not is_true(before, JobCondition.ACCEPTED):
-        events.append(NewEvent("Queued", f"queued on pool {after.get('pool')}"))
     suspended = is_true(after, JobCondition.SUSPENDED)
     if suspended != is_true(before, JobCondition.SUSPENDED):
         word = "Suspended" if suspended else "Resumed"
         events.append(NewEvent(word, message))
-    if is_true(after, JobCondition.STARTED) and not is_true(before, JobCondition.STARTED):
-        worker = after.get("worker")
-        events.append(NewEvent("Started", f"started on {worker}" if worker else "started"))
     retried = _count(after, "retried") - _count(before, "retried")
     if retried > 0 and before:
         events.append(NewEvent("Retried", f"{retried} requests were run again: {message}"))
     finished = is_true(after, JobCondition.FINISHED)
-    if finished and not is_true(before, JobCondition.FINISHED):
-        phase = str(after.get("phase", ""))
+    phase = str(after.get("phase", ""))
+    if finished and phase != "Succeeded" and not is_true(before, JobCondition.FINISHED):
         word = phase if phase in _ENDINGS else "Finished"
         text = f"{message} ({after.get('progress', '')}, {after.get('duration', '')})"
-        events.append(NewEvent(word, text, warning=phase != "Succeeded"))
+        events.append(NewEvent(word, text, warning=True))
     return events
 
 

@@ -38,21 +38,23 @@ def plan_job(
 
     *finished* says that the object's status already tells an end: then a missing record means that
     its TTL has passed, and nothing is submitted again. *ended* is the status's ``completionTime``.
+
+    An LLMJob gets our finalizer after it was queued, and only while its job lives: so more of a
+    burst are queued in a second, and short jobs cost a write less. Without it the event of the
+    deletion, or the audit at the next start, ends and removes the job.
     """
     if job.metadata.deletion_timestamp is not None:
         if FINALIZER not in job.metadata.finalizers:
             return JobPlan(())
         return JobPlan((Step.CANCEL_AND_FORGET, Step.REMOVE_FINALIZER))
-    steps: list[Step] = []
-    if FINALIZER not in job.metadata.finalizers:
-        steps.append(Step.ADD_FINALIZER)
+    if record is None and not finished:
+        # Cancelled: the store was emptied. The wish was heard, so the end must be told.
+        return JobPlan((Step.SUBMIT, Step.CANCEL) if job.spec.cancel else (Step.SUBMIT,))
     if record is None:
-        if not finished:
-            steps.append(Step.SUBMIT)
-        if not finished and job.spec.cancel:
-            # An emptied store: the wish was heard, so the end must be told.
-            steps.append(Step.CANCEL)
-        return _with_expiry(job, steps, ended if finished else None, now_ms)
+        return _with_expiry(job, [], ended, now_ms)
+    steps: list[Step] = []
+    if not record.state.is_terminal and FINALIZER not in job.metadata.finalizers:
+        steps.append(Step.ADD_FINALIZER)
     steps += _live_steps(job, record)
     if not record.state.is_terminal and record.job_class is not job.spec.job_class:
         steps.append(Step.RECLASSIFY)
@@ -71,10 +73,18 @@ def _live_steps(job: LLMJob, record: JobRecord) -> list[Step]:
 
 
 def _with_expiry(job: LLMJob, steps: list[Step], ended: str | None, now_ms: int) -> JobPlan:
-    ttl_s = job.spec.ttl_seconds_after_finished
-    if ttl_s is None or ended is None:
-        return JobPlan(tuple(steps))
-    left_ms = parse_time(ended) + ttl_s * 1000 - now_ms
-    if left_ms > 0:
-        return JobPlan(tuple(steps), again_in_s=left_ms / 1000 + 0.1)
+    again_in_s = plan_expiry(job.spec.ttl_seconds_after_finished, ended, now_ms=now_ms)
+    if again_in_s is None or again_in_s > 0:
+        return JobPlan(tuple(steps), again_in_s=again_in_s)
     return JobPlan((*steps, Step.DELETE_OBJECT))
+
+
+def plan_expiry(ttl_s: int | None, ended: str | None, *, now_ms: int) -> float | None:
+    """Return in how many seconds an object's time to live has passed; 0 if it has, None if never.
+
+    *ended* is the status's ``completionTime``; None before the end.
+    """
+    if ttl_s is None or ended is None:
+        return None
+    left_ms = parse_time(ended) + ttl_s * 1000 - now_ms
+    return left_ms / 1000 + 0.1 if left_ms > 0 else 0.0

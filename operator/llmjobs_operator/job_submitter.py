@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmjobs_core.errors import PoolNotFound, StateConflict, StoreUnavailable
-from llmjobs_core.jobs import BatchLine, JobRecord
+from llmjobs_core.jobs import BatchLine
 from llmjobs_core.names import PoolKey
 from llmjobs_core.requests import InvalidRequest, parse_batch_lines
 from llmjobs_core.resources import LLMJob, build_new_job
@@ -41,8 +41,8 @@ class JobSubmitter:
         self._view = view
         self._poke_pool = poke_pool
 
-    async def submit(self, job: LLMJob, status: Mapping[str, Any]) -> JobRecord:
-        """Submit *job*, whose *status* is as it was read; returns the job's record.
+    async def submit(self, job: LLMJob, status: Mapping[str, Any]) -> tuple[str, PoolKey]:
+        """Submit *job*, whose *status* is as it was read; returns the job's id and its pool.
 
         Raises RefusedError, and RetryableError to be called again.
         """
@@ -60,7 +60,7 @@ class JobSubmitter:
             self._poke_pool(pool)
             raise StoreUnavailable(str(error)) from error
         self._poke_pool(pool)
-        return await self._store.fetch(submitted.job_id)
+        return submitted.job_id, pool
 
     async def _read_batch(self, job: LLMJob, model: str) -> list[BatchLine]:
         """Return the lines of a batch; raises RefusedError, naming a bad line by its number."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -15,10 +15,12 @@ from llmjobs_core.store import ChangeReader, JobStore
 from llmjobs_core.tasks import end_tasks
 from llmjobs_operator.audit import ClusterAudit
 from llmjobs_operator.conditions import is_true
+from llmjobs_operator.job_plan import plan_expiry
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
 from llmjobs_operator.metrics import OperatorMetrics
-from llmjobs_operator.objects import OWNED_KINDS, Kind, ObjectKey, parse_time
+from llmjobs_operator.objects import OWNED_KINDS, Kind, ObjectKey
+from llmjobs_operator.pool_demand import PoolDemand
 from llmjobs_operator.pool_reconciler import PoolReconciler, pool_object_key
 from llmjobs_operator.view import ClusterView
 from llmjobs_operator.worklist import Worklist
@@ -44,17 +46,22 @@ class Loops:
         store: JobStore,
         jobs: JobReconciler,
         pools: PoolReconciler,
+        demand: PoolDemand,
         election: LeaderElection,
         audit: ClusterAudit,
+        wait_listed: Callable[[], Awaitable[None]],
         metrics: OperatorMetrics,
     ) -> None:
+        """*wait_listed* returns when Kopf is not in the middle of a list."""
         self._view = view
         self._work = work
         self._store = store
         self._jobs = jobs
         self._pools = pools
+        self._demand = demand
         self._election = election
         self._audit = audit
+        self._wait_listed = wait_listed
         self._metrics = metrics
         self._failures: dict[ObjectKey, int] = {}
         self._orphans_due = False
@@ -127,7 +134,12 @@ class Loops:
         """Look at every pool's demand; the decision is cheap, and writes nothing when it stands."""
         while True:
             await self._election.wait_to_act()
-            for key in self._view.keys(Kind.POOL):
+            try:
+                keys = await self._demand.find_news()
+            except LLMJobsError as error:
+                _log.info("demand_not_read", error=str(error))
+                keys = self._view.keys(Kind.POOL)  # each says that its demand is not known
+            for key in keys:
                 self._work.add(key)
             await asyncio.sleep(every_s)
 
@@ -165,11 +177,18 @@ class Loops:
 
     async def _resync_once(self) -> None:
         self._pools.forget_registrations()
-        self.look_at_jobs()
+        self.look_at_expired()
+        # Else every object that Kopf is about to tell of would be fetched, one by one.
+        await self._wait_listed()
         await self._audit.compare()
+        for key in await self._jobs.find_changed():
+            self._work.add(key)
+        self._metrics.audits.inc()
         if self._orphans_due:
             await self._audit.release_orphans()
             self._orphans_due = False
+        for key in self._view.keys(Kind.POOL):
+            self._work.add(key)
         known = {PoolKey(k.namespace, k.name) for k in self._view.keys(Kind.POOL)}
         for pool in await self._store.list_pools():
             if pool not in known:
@@ -186,12 +205,21 @@ class Loops:
 
     def look_at_jobs(self) -> None:
         """Put every LLMJob that has not ended, or whose time to live has passed, on the list."""
+        for key in self._view.keys(Kind.JOB):
+            body = self._view.get(key)
+            if body is not None and not is_true(body.get("status") or {}, "Finished"):
+                self._work.add(key)
+        self.look_at_expired()
+
+    def look_at_expired(self) -> None:
+        """Put the LLMJobs whose time to live has passed on the list."""
         now_ms = time.time_ns() // 1_000_000
         for key in self._view.keys(Kind.JOB):
             body = self._view.get(key)
-            if body is None:
-                continue
-            if not is_true(body.get("status") or {}, "Finished") or _is_expired(body, now_ms):
+            if body is not None and _is_expired(body, now_ms):
+                self._work.add(key)
+        for key, settled in self._view.settled_jobs():
+            if plan_expiry(settled.ttl_s, settled.ended, now_ms=now_ms) == 0:
                 self._work.add(key)
 
     def look_at_jobs_of(self, pool: PoolKey) -> None:
@@ -200,6 +228,7 @@ class Loops:
             status = (self._view.get(key) or {}).get("status") or {}
             same = (key.namespace, status.get("pool")) == (pool.namespace, pool.name)
             if same and not is_true(status, "Finished"):
+                self._jobs.expect_news(key)
                 self._work.add(key)
 
     def look_at_waiting_jobs(self, namespace: str) -> None:
@@ -216,4 +245,4 @@ class Loops:
 def _is_expired(body: Mapping[str, Any], now_ms: int) -> bool:
     ttl_s = (body.get("spec") or {}).get("ttlSecondsAfterFinished")
     ended = (body.get("status") or {}).get("completionTime")
-    return ttl_s is not None and ended is not None and parse_time(ended) + ttl_s * 1000 <= now_ms
+    return plan_expiry(ttl_s, ended, now_ms=now_ms) == 0

@@ -215,6 +215,26 @@ def _startup(path: str, port: int, seconds: int) -> dict[str, Any]:
     }
 
 
+def count_gpus(deployment: Mapping[str, Any]) -> int:
+    """Return how many GPUs one replica asks for, whoever makes them.
+
+    Counts limits of extended resources that name GPUs or slices of them: ``nvidia.com/gpu``,
+    ``nvidia.com/mig-1g.5gb``, ``amd.com/gpu``, ``gpu.intel.com/i915``. What can't be read counts 0.
+    """
+    spec = deployment["spec"]["template"]["spec"]
+    limits = [
+        container.get("resources", {}).get("limits", {})
+        for container in [*spec.get("containers", []), *spec.get("initContainers", [])]
+    ]
+    amounts = [
+        str(amount)
+        for one in limits
+        for name, amount in one.items()
+        if "/" in name and ("gpu" in name or "/mig-" in name)
+    ]
+    return sum(int(amount) for amount in amounts if amount.isdecimal())
+
+
 def overlay(base: Any, patch: Any) -> Any:
     """Return *patch* laid over *base*: objects merged, named lists by name, the rest replaced."""
     if isinstance(base, dict) and isinstance(patch, Mapping):

@@ -1,7 +1,6 @@
 """Bringing one LLMWorkerPool in line: its registration, its Deployment, its status."""
 
 import hashlib
-from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import structlog
 from llmjobs_core.errors import PoolNotFound, RetryableError, StoreUnavailable
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration, PoolStats
-from llmjobs_core.resources import InvalidResource, LLMWorkerPool, parse_pool
+from llmjobs_core.resources import InvalidResource, LLMWorkerPool
 from llmjobs_core.resources.common import ObjectMeta
 from llmjobs_core.store import JobStore
 from llmjobs_operator.cluster import Cluster, ClusterRefused, ObjectGone
@@ -19,7 +18,8 @@ from llmjobs_operator.deletion_costs import plan_deletion_costs
 from llmjobs_operator.job_events import NewEvent
 from llmjobs_operator.metrics import OperatorMetrics
 from llmjobs_operator.objects import GROUP, Kind, ObjectKey
-from llmjobs_operator.pool_objects import WorkerDefaults, build_deployment
+from llmjobs_operator.pool_demand import PoolDemand, count_replicas
+from llmjobs_operator.pool_objects import WorkerDefaults, build_deployment, count_gpus
 from llmjobs_operator.pool_status import (
     Trouble,
     build_invalid_pool_status,
@@ -28,7 +28,7 @@ from llmjobs_operator.pool_status import (
     is_pool_status_worth_writing,
 )
 from llmjobs_operator.recorder import publish_events
-from llmjobs_operator.scaling import Need, ScalingDecision, decide_replicas
+from llmjobs_operator.scaling import ScalingDecision, read_limits
 from llmjobs_operator.view import ClusterView
 from llmjobs_operator.worklist import Worklist
 
@@ -37,8 +37,8 @@ _log = structlog.get_logger(__name__)
 HASH_ANNOTATION = f"{GROUP}/spec-hash"
 STATUS_HOLD_MS = 1_000
 STATUS_FRESH_MS = 5_000
-_HISTORY = 10_000
-"""Needs remembered per pool: an hour at two readings a second and more."""
+LOOK_APART_S = 0.1
+"""Many jobs at once for a pool are one look at it."""
 
 
 class PoolReconciler:
@@ -52,6 +52,7 @@ class PoolReconciler:
         work: Worklist,
         metrics: OperatorMetrics,
         defaults: WorkerDefaults,
+        demand: PoolDemand,
         *,
         poke_jobs: Callable[[PoolKey], None],
         now_ms: Callable[[], int],
@@ -64,11 +65,9 @@ class PoolReconciler:
         self._work = work
         self._metrics = metrics
         self._defaults = defaults
+        self._demand = demand
         self._now_ms = now_ms
         self._registered: dict[PoolKey, PoolRegistration] = {}
-        self._history: defaultdict[PoolKey, deque[Need]] = defaultdict(
-            lambda: deque(maxlen=_HISTORY)
-        )
         self._written_ms: dict[PoolKey, int] = {}
         self._troubles: dict[PoolKey, str] = {}
 
@@ -83,10 +82,11 @@ class PoolReconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             await self._close(pool_key)
             return
+        self._work.hold(key, LOOK_APART_S)
         meta = ObjectMeta.model_validate(body["metadata"])
         status: Mapping[str, Any] = body.get("status") or {}
         try:
-            pool = parse_pool(body)
+            pool = self._view.pool(key)
         except InvalidResource as error:
             invalid = build_invalid_pool_status(
                 status,
@@ -102,22 +102,13 @@ class PoolReconciler:
     async def _bring_in_line(
         self, key: ObjectKey, pool_key: PoolKey, pool: LLMWorkerPool, status: Mapping[str, Any]
     ) -> None:
-        trouble = find_trouble(self._view.pods(pool_key), now_ms=self._now_ms())
+        trouble = found = find_trouble(self._view.pods(pool_key), now_ms=self._now_ms())
         stats = await self._observe(pool, pool_key, trouble)
+        decision = self._demand.decide(pool, pool_key, stats)
         deployment = self._view.deployment(pool_key)
-        current = int(((deployment or {}).get("spec") or {}).get("replicas", 0))
-        ready = int(((deployment or {}).get("status") or {}).get("readyReplicas", 0))
-        decision = decide_replicas(
-            pool.spec,
-            stats,
-            current=current,
-            ready=ready,
-            history=self._history[pool_key],
-            now_ms=self._now_ms(),
-        )
-        if decision.need is not None:
-            self._history[pool_key].append(decision.need)
+        current = count_replicas(deployment)[0]
         desired = current if decision.replicas is None else decision.replicas
+        self._show_limits(pool_key, pool)
         try:
             if 0 < desired < current:
                 await self._spare_the_busy(pool_key)
@@ -138,6 +129,8 @@ class PoolReconciler:
             now_ms=self._now_ms(),
         )
         await self._write(key, pool.metadata, status, after, events)
+        if stats is not None and desired == current and trouble is found:
+            self._demand.note(key, stats, trouble, decision)
 
     async def _observe(
         self, pool: LLMWorkerPool, key: PoolKey, trouble: Trouble | None
@@ -181,7 +174,11 @@ class PoolReconciler:
         replicas: int,
     ) -> None:
         wanted = build_deployment(pool, self._defaults, replicas=replicas)
-        digest = hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()[:16]
+        key = PoolKey(pool.metadata.namespace, pool.metadata.name)
+        self._metrics.replica_gpus.labels(str(key)).set(count_gpus(wanted))
+        # Replicas are compared by themselves: where others set them, they are no reason to write.
+        fixed = {**wanted, "spec": {**wanted["spec"], "replicas": None}}
+        digest = hashlib.sha256(msgspec.json.encode(fixed, order="sorted")).hexdigest()[:16]
         wanted["metadata"]["annotations"] = {HASH_ANNOTATION: digest}
         if current is not None:
             annotations = current["metadata"].get("annotations") or {}
@@ -189,8 +186,16 @@ class PoolReconciler:
             if same and (current.get("spec") or {}).get("replicas") == replicas:
                 return
         meta = wanted["metadata"]
-        key = ObjectKey(Kind.DEPLOYMENT, meta["namespace"], meta["name"])
-        self._view.see(key, await self._cluster.apply_deployment(wanted))
+        target = ObjectKey(Kind.DEPLOYMENT, meta["namespace"], meta["name"])
+        self._view.see(target, await self._cluster.apply_deployment(wanted))
+
+    def _show_limits(self, key: PoolKey, pool: LLMWorkerPool) -> None:
+        limits = read_limits(pool.spec) or (None, None)
+        for kind, limit in zip(("min", "max"), limits, strict=True):
+            if limit is None:
+                self._metrics.pool_replicas.remove(str(key), kind)
+            else:
+                self._metrics.pool_replicas.labels(str(key), kind).set(limit)
 
     def _plan_events(
         self,
@@ -208,6 +213,10 @@ class PoolReconciler:
             labels = (str(key), direction, str(decision.reason))
             self._metrics.scaling_decisions.labels(*labels).inc()
         self._metrics.pool_replicas.labels(str(key), "desired").set(desired)
+        if decision.needed is not None:
+            self._metrics.pool_replicas.labels(str(key), "needed").set(decision.needed)
+        else:
+            self._metrics.pool_replicas.remove(str(key), "needed")
         word = trouble.reason if trouble else ""
         if trouble and trouble.warns and self._troubles.get(key) != word:
             events.append(NewEvent(trouble.reason, trouble.message, warning=True))
@@ -227,7 +236,10 @@ class PoolReconciler:
         self._metrics.pool_replicas.labels(str(pool_key), "ready").set(ready)
         await publish_events(self._cluster, key, meta.uid, events)
         since_ms = self._now_ms() - self._written_ms.get(pool_key, 0)
-        if not is_pool_status_worth_writing(before, after, fresh=since_ms < STATUS_FRESH_MS):
+        fresh = since_ms < STATUS_FRESH_MS
+        if not is_pool_status_worth_writing(before, after, fresh=fresh):
+            if fresh and before != after:
+                self._work.add(key, delay_s=(STATUS_FRESH_MS - since_ms) / 1000)
             return
         if since_ms < STATUS_HOLD_MS:
             self._work.add(key, delay_s=(STATUS_HOLD_MS - since_ms) / 1000)
@@ -247,7 +259,8 @@ class PoolReconciler:
         Its jobs stay where they are: a pool of that name brings them back, a cancel ends them.
         """
         self._registered.pop(key, None)
-        self._history.pop(key, None)
+        self._demand.forget(key)
+        self._metrics.forget_pool(key)
         try:
             stats = await self._store.fetch_pool(key)
         except PoolNotFound:

@@ -155,7 +155,11 @@ def build_pool_status(
     observed = (deployment or {}).get("status") or {}
     replicas, ready = int(observed.get("replicas", 0)), int(observed.get("readyReplicas", 0))
     now = format_time(now_ms)
-    automatic = decision.reason not in {ScalingReason.MANUAL, ScalingReason.PAUSED}
+    automatic = decision.reason not in {
+        ScalingReason.MANUAL,
+        ScalingReason.PAUSED,
+        ScalingReason.EXTERNAL,
+    }
     known = decision.reason is not ScalingReason.STORE_UNREACHABLE
     stalls = trouble if trouble is not None and trouble.stalled and ready == 0 else None
     facts = [

@@ -5,12 +5,12 @@ lower need must last before replicas are taken away.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import MutableSequence, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llmjobs_core.pools import PoolStats
-from llmjobs_core.resources.pool import LLMWorkerPoolSpec, Scaling
+from llmjobs_core.resources.pool import LLMWorkerPoolSpec, Scaling, ScalingMode
 
 
 class ScalingReason(StrEnum):
@@ -18,6 +18,7 @@ class ScalingReason(StrEnum):
 
     STORE_UNREACHABLE = "StoreUnreachable"
     MANUAL = "ManualReplicas"
+    EXTERNAL = "External"
     PAUSED = "Paused"
     BACKLOG = "Backlog"
     STEADY = "Steady"
@@ -44,6 +45,17 @@ class ScalingDecision:
     message: str
     need: Need | None = None
     """To remember for the windows; None when nothing was measured."""
+    needed: int | None = None
+    """What automatic scaling has, or would have, now; None when that is not known."""
+
+
+def read_limits(spec: LLMWorkerPoolSpec) -> tuple[int, int] | None:
+    """Return the fewest and most replicas we may ask for; None where others scale the pool."""
+    if spec.scaling.mode is ScalingMode.EXTERNAL:
+        return None
+    if spec.replicas is not None:
+        return spec.replicas, spec.replicas
+    return spec.scaling.min_replicas, spec.scaling.max_replicas
 
 
 def decide_replicas(
@@ -60,6 +72,11 @@ def decide_replicas(
     *current* is what the Deployment asks for, *ready* what is ready of it; *history* holds earlier
     needs, oldest first, at least as long as the windows.
     """
+    measured = _decide_automatically(
+        spec, stats, current=current, ready=ready, history=history, now_ms=now_ms
+    )
+    if spec.scaling.mode is ScalingMode.EXTERNAL:
+        return _leave_to_others(spec, measured, current=current)
     if spec.replicas is not None:
         text = f"spec.replicas fixes {spec.replicas} replicas; remove it to scale automatically"
         return ScalingDecision(spec.replicas, ScalingReason.MANUAL, text)
@@ -67,13 +84,44 @@ def decide_replicas(
         return ScalingDecision(
             None, ScalingReason.PAUSED, f"scaling is paused at {current} replicas"
         )
+    return measured
+
+
+def _leave_to_others(
+    spec: LLMWorkerPoolSpec, measured: ScalingDecision, *, current: int
+) -> ScalingDecision:
+    """Return what another controller wrote to ``spec.replicas``, or the Deployment as it is."""
+    now = current if spec.replicas is None else spec.replicas
+    known = "not known" if measured.needed is None else measured.needed
+    return ScalingDecision(
+        spec.replicas,
+        ScalingReason.EXTERNAL,
+        f"another controller decides on replicas: {now} now; by the work it would be {known}",
+        measured.need,
+        measured.needed,
+    )
+
+
+def _decide_automatically(
+    spec: LLMWorkerPoolSpec,
+    stats: PoolStats | None,
+    *,
+    current: int,
+    ready: int,
+    history: Sequence[Need],
+    now_ms: int,
+) -> ScalingDecision:
     if stats is None:
         text = f"what waits is not known now; staying at {current} replicas"
         return ScalingDecision(None, ScalingReason.STORE_UNREACHABLE, text)
     scaling = spec.scaling
     if stats.queued + stats.running == 0:
-        return _decide_idle(scaling, stats, current=current, now_ms=now_ms)
-    return _decide_busy(spec, stats, current=current, ready=ready, history=history, now_ms=now_ms)
+        decision = _decide_idle(scaling, stats, current=current, now_ms=now_ms)
+    else:
+        decision = _decide_busy(
+            spec, stats, current=current, ready=ready, history=history, now_ms=now_ms
+        )
+    return replace(decision, needed=decision.replicas)
 
 
 def _decide_busy(
@@ -147,11 +195,35 @@ def _clamp(scaling: Scaling, replicas: int) -> int:
     return max(scaling.min_replicas, min(scaling.max_replicas, replicas))
 
 
+def remember(history: MutableSequence[Need], need: Need, window_s: int) -> None:
+    """Add *need* to *history*, and drop what no window of *window_s* will ask for.
+
+    Of equal needs in a row the first and the last are kept: they tell since when and until when.
+    """
+    if len(history) > 1 and history[-1].replicas == history[-2].replicas == need.replicas:
+        history[-1] = need
+    else:
+        history.append(need)
+    since = need.at_ms - window_s * 1000
+    while len(history) > 1 and history[1].at_ms <= since:
+        del history[0]
+
+
+def longest_window_s(scaling: Scaling) -> int:
+    """Return how far back needs matter."""
+    return max(scaling.scale_up_stabilization_seconds, scaling.scale_down_stabilization_seconds)
+
+
 def _within(history: Sequence[Need], need: Need, window_s: int) -> list[int]:
     """Return what was needed within the window up to now; empty if it is not covered yet."""
     if window_s == 0:
         return [need.replicas]
     since = need.at_ms - window_s * 1000
-    if not any(item.at_ms <= since for item in history):
+    if not history or history[0].at_ms > since:
         return []
-    return [item.replicas for item in history if item.at_ms >= since] + [need.replicas]
+    lasting = [need.replicas]
+    for item in reversed(history):
+        if item.at_ms < since:
+            break
+        lasting.append(item.replicas)
+    return lasting

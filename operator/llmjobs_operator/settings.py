@@ -41,7 +41,7 @@ class OperatorSettings(BaseSettings):
         "127.0.0.1", validation_alias=AliasChoices("LLMJOBS_BIND_ADDRESS", "POD_IP")
     )
     metrics_port: int = Field(9091, ge=0, le=65535)
-    concurrency: int = Field(8, ge=1, le=256)
+    concurrency: int = Field(32, ge=1, le=256)
     """Objects reconciled at once."""
     resync_s: float = Field(30.0, gt=0)
     demand_poll_s: float = Field(0.5, gt=0)

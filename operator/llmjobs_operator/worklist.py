@@ -25,6 +25,11 @@ class Worklist:
     def __len__(self) -> int:
         return len(self._due)
 
+    def count_due(self) -> int:
+        """Return how many keys are to be looked at now, or are being looked at."""
+        now = asyncio.get_running_loop().time()
+        return len(self._active) + sum(when <= now for when in self._due.values())
+
     def add(self, key: ObjectKey, *, delay_s: float = 0.0) -> None:
         """Look at *key* after *delay_s*, or sooner if that was asked for already."""
         now = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ import sys
 import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from llmjobs_core.collector import relax_collector
 from llmjobs_core.logs import LogFormat, configure_logging
 from llmjobs_core.settings_errors import explain_settings_error
 from llmjobs_worker.celery_runner import CeleryRunner, start_exit_timer
@@ -30,8 +31,8 @@ class WorkerProcess:
             name=self._service.worker_id,
             queue=settings.pool_key.queue,
             intake=self._service.intake,
-            run_chunk=self._service.run_chunk,
-            fetch_started=self._service.count_chunks,
+            start_chunk=self._service.start_chunk,
+            fetch_started=self._service.count_started,
             ask_store=self._service.ask_store,
         )
         self._is_leaving = False
@@ -73,7 +74,9 @@ def main() -> None:
         configure_logging(LogFormat.CONSOLE, "info")
         _log.critical("settings_invalid", problems=explain_settings_error(error))
         sys.exit(2)
-    sys.exit(WorkerProcess(settings).run())
+    process = WorkerProcess(settings)
+    relax_collector()
+    sys.exit(process.run())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Celery's part of the worker: it delivers chunk messages, each to a thread, while there is room.
+"""Celery's part of the worker: it delivers chunk messages while there is room.
 
 Celery's consumer runs in the main thread. It fetches a message only when the intake has room, so
 that none lies in a busy or unhealthy worker while another could run it.
@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps
 from celery.app.trace import setup_worker_optimizations
-from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
 from kombu.entity import Queue
@@ -21,9 +20,14 @@ from kombu.exceptions import OperationalError
 
 from llmjobs_core.celery_app import build_celery_app
 from llmjobs_core.names import TASK_NAME, ChunkRef
+from llmjobs_worker.celery_pool import Deliveries, Ended, build_pool_class
 from llmjobs_worker.intake import Intake
 
 _RECONNECT_POLL_S = 0.05
+_EVENTS_S = 0.05
+"""Celery's events of so long go together: each publication costs as much as a small task."""
+_EVENTS_MAX = 10_000
+"""So many are sent at once from whichever thread adds the last, so it must not come to that."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,19 +42,20 @@ class CeleryRunner:
         name: str,
         queue: str,
         intake: Intake,
-        run_chunk: Callable[[ChunkRef], None],
+        start_chunk: Callable[[ChunkRef, Ended], None],
         fetch_started: Callable[[], int],
         ask_store: Callable[[], Callable[[], bool]],
     ) -> None:
-        """*run_chunk* blocks a thread until the chunk has ended; *fetch_started* counts those.
+        """*start_chunk* has a chunk run elsewhere; *fetch_started* counts those that began.
 
         *ask_store* asks Redis for a sign of life; what it gives says whether one came since.
         """
         self._intake = intake
+        self._deliveries = Deliveries(start_chunk, self._call_soon)
         self._fetch_started = fetch_started
+        self._is_refusing = False
         self._hub: Any = None
-        self._exit_code: int | None = None
-        app = _build_app(redis_url, queue, run_chunk)
+        app = _build_app(redis_url, queue)
         app.steps["consumer"].add(self._build_step())
         hostname = f"{queue}@{name}"
         setup_worker_optimizations(app, hostname)
@@ -59,12 +64,12 @@ class CeleryRunner:
             hostname=hostname,
             queues=[queue],
             concurrency=intake.slots.total,
-            pool_cls=_build_pool_class(self.wake),
+            pool_cls=build_pool_class(self._deliveries),
             consumer_cls=_build_consumer_class(ask_store),
             without_mingle=True,
             without_gossip=True,
         )
-        intake.listen(self.wake)
+        intake.listen(self._wake_if_awaited)
 
     def run(self) -> int:
         """Consume until :meth:`stop`; returns the exit code. In the main thread."""
@@ -79,13 +84,20 @@ class CeleryRunner:
 
     def wake(self) -> None:
         """Let the consumer look again whether there is room; from any thread."""
+        self._call_soon(_nothing)
+
+    def _wake_if_awaited(self) -> None:
+        if self._is_refusing and self._has_room():
+            self.wake()
+
+    def _call_soon(self, function: Callable[[], None]) -> None:
+        """Call *function* in Celery's thread; from any thread."""
         hub = self._hub
         if hub is not None:
-            hub.call_soon(_nothing)
+            hub.call_soon(function)
 
     def _has_room(self) -> bool:
-        arriving = max(0, len(state.reserved_requests) - self._fetch_started())
-        return self._intake.has_room(arriving)
+        return self._intake.has_room(self._deliveries.taken - self._fetch_started())
 
     def _build_step(self) -> type[bootsteps.StartStopStep]:
         runner = self
@@ -93,10 +105,17 @@ class CeleryRunner:
         class IntakeStep(bootsteps.StartStopStep):  # type: ignore[misc]
             """Puts the intake in front of every fetch; started anew with each connection."""
 
-            requires = ("celery.worker.consumer.tasks:Tasks",)
+            # Of the heart, so that it ends before that tells that the worker is gone.
+            requires = (
+                "celery.worker.consumer.tasks:Tasks",
+                "celery.worker.consumer.heart:Heart",
+            )
 
             def start(self, c: Any) -> None:
                 runner._hub = c.hub
+                c.is_flush_due = False  # its timer went with the connection
+                if c.event_dispatcher is not None:
+                    c.event_dispatcher.buffer_limit = _EVENTS_MAX
                 channel = c.task_consumer.channel
                 # What was fetched and not begun when a connection broke is sent again by the store.
                 channel.do_restore = False
@@ -107,12 +126,19 @@ class CeleryRunner:
                     # A fetch that is on its way may bring a message after the room is gone: it is
                     # read all the same, and handed on, instead of waiting unread for room here.
                     is_fetching = bool(channel._in_poll)  # noqa: SLF001 - kombu has no other word for it
-                    return is_fetching or (runner._has_room() and may_consume())
+                    # Said before it is looked at: room that comes in between wakes us again.
+                    runner._is_refusing = True
+                    may_fetch = is_fetching or (runner._has_room() and bool(may_consume()))
+                    runner._is_refusing = not may_fetch
+                    return may_fetch
 
                 qos.can_consume = can_consume
 
             def stop(self, c: Any) -> None:
-                """Nothing to undo: the channel goes with its connection."""
+                """Tell what has ended, if this is the end; the channel goes with its connection."""
+                if state.should_stop is not None:
+                    runner._deliveries.settle()
+                    c.flush_events()
 
         return IntakeStep
 
@@ -126,8 +152,21 @@ def _build_consumer_class(ask_store: Callable[[], Callable[[], bool]]) -> type[C
         """Celery's consumer, which is back as soon as Redis is.
 
         Celery waits longer after each failed attempt, up to 30 s; so it tries once whenever the
-        beats, which are made all the time, have seen that Redis answers.
+        beats, which are made all the time, have seen that Redis answers. And it sends events in
+        groups; Celery would at every turn of its loop.
         """
+
+        is_flush_due = False
+
+        def on_send_event_buffered(self) -> None:
+            if not self.is_flush_due:
+                self.is_flush_due = True
+                self.hub.call_later(_EVENTS_S, self.flush_events)
+
+        def flush_events(self) -> None:
+            """Send the events that were gathered."""
+            self.is_flush_due = False
+            self._flush_events()
 
         def ensure_connected(self, conn: Any) -> Any:
             while True:
@@ -146,19 +185,7 @@ def _build_consumer_class(ask_store: Callable[[], Callable[[], bool]]) -> type[C
     return PromptConsumer
 
 
-def _build_pool_class(on_ended: Callable[[], None]) -> type[TaskPool]:
-    class WakingPool(TaskPool):  # type: ignore[misc]
-        """Celery's thread pool, which tells the consumer when a thread has become free."""
-
-        def on_apply(self, *args: Any, **kwargs: Any) -> Any:
-            result = super().on_apply(*args, **kwargs)
-            result.f.add_done_callback(lambda _: on_ended())
-            return result
-
-    return WakingPool
-
-
-def _build_app(redis_url: str, queue: str, run_chunk: Callable[[ChunkRef], None]) -> Celery:
+def _build_app(redis_url: str, queue: str) -> Celery:
     app = build_celery_app(redis_url)
     app.conf.update(
         # Not declared: the store pushes onto the queue itself, so nothing looks up its bindings,
@@ -172,12 +199,7 @@ def _build_app(redis_url: str, queue: str, run_chunk: Callable[[ChunkRef], None]
 
     @app.task(name=TASK_NAME, ignore_result=True)  # type: ignore[untyped-decorator]
     def run(name: str) -> None:
-        try:
-            chunk = ChunkRef.parse(name)
-        except (ValueError, AttributeError):
-            _log.warning("message_is_no_chunk")
-            return
-        run_chunk(chunk)
+        """Only names the task: our pool does what its messages say."""
 
     app.finalize()
     for name in ("celery.worker.strategy", "celery.app.trace"):

@@ -77,7 +77,7 @@ class Checkpoint:
                 ref=self.ref,
                 fence=self.fence,
                 text=text,
-                token_ids=tuple(i for piece in self._new for i in piece.token_ids),
+                token_ids=tuple([i for piece in self._new for i in piece.token_ids]),
                 tokens=sum(piece.tokens for piece in self._new),
                 prompt_token_ids=self._prompt_ids if self._has_new_prompt_ids else (),
                 reset=self._reset,

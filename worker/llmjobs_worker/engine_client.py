@@ -15,23 +15,25 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
-from llmjobs_worker.chunks import Chunk, parse_chunk
+from llmjobs_worker.assemble import CHAT
+from llmjobs_worker.chunk_reader import ChunkReader, Part
 from llmjobs_worker.resume import EngineKind, EngineTraits
 from llmjobs_worker.retry import (
     BODY_MAX,
     Failure,
     build_network_failure,
     parse_refusal,
-    parse_stream_error,
 )
-from llmjobs_worker.sse import SSEEventTooLong, SSEParser
+from llmjobs_worker.sse import SSEEventTooLong
 
 MODELS = "/v1/models"
-_DONE = b"[DONE]"
 _KEEPALIVE_S = 3.0
 """Below the 5 s after which uvicorn closes an idle connection, so that none is used as it dies."""
 _ANSWER_MAX = 256 * 2**20
 """Largest answer that is not a stream; embeddings of a long list are some tens of MiB."""
+_IDLE_SLACK_S = 1.0
+"""Most that a silent stream may be borne longer than said: a timer a token would cost as much as
+the token."""
 _HEALTH_TIMEOUT_S = 2.0
 _TRAITS_TIMEOUT_S = 5.0
 
@@ -100,13 +102,15 @@ class EngineClient:
         """Close all connections."""
         await self._session.close()
 
-    async def fetch_stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[list[Chunk]]:
+    async def fetch_stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[list[Part]]:
         """Yield the chunks of a stream as they come, those of one read together.
 
         Ends at the engine's end of stream, whole or not. Raises EngineError.
         """
         loop = asyncio.get_running_loop()
-        parser = SSEParser()
+        reader = ChunkReader(chat=path == CHAT)
+        slack_s = min(_IDLE_SLACK_S, self._timeouts.idle_s / 10)
+        extended_s = -slack_s
         code = "engine_first_byte_timeout"
         try:
             async with asyncio.timeout(self._timeouts.first_byte_s) as limit:
@@ -114,12 +118,13 @@ class EngineClient:
                     await _check_status(response)
                     async for data in response.content.iter_any():
                         code = "engine_idle_timeout"
-                        limit.reschedule(loop.time() + self._timeouts.idle_s)
-                        chunks, end = _parse(parser, data)
-                        yield chunks
-                        if isinstance(end, Failure):
-                            raise EngineError(end)
-                        if end:
+                        if (now_s := loop.time()) >= extended_s + slack_s:
+                            extended_s = now_s
+                            limit.reschedule(now_s + self._timeouts.idle_s + slack_s)
+                        yield reader.feed(data)
+                        if isinstance(reader.end, Failure):
+                            raise EngineError(reader.end)
+                        if reader.end:
                             return
         except aiohttp.ConnectionTimeoutError as error:
             raise _connection_error(error) from error
@@ -209,19 +214,6 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
     retry_after = response.headers.get("Retry-After")
     failure = parse_refusal(response.status, body, retry_after, datetime.now(UTC))
     raise EngineError(failure)
-
-
-def _parse(parser: SSEParser, data: bytes) -> tuple[list[Chunk], Failure | bool]:
-    """Return the chunks in *data*, and whether the stream ends after them, maybe by a failure."""
-    chunks: list[Chunk] = []
-    for event in parser.feed(data):
-        if event.data == _DONE:
-            return chunks, True
-        chunk = parse_chunk(event.data)
-        if chunk.error is not None:
-            return chunks, parse_stream_error(chunk.error)
-        chunks.append(chunk)
-    return chunks, False
 
 
 def _network_error(code: str, message: str) -> EngineError:

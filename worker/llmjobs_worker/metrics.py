@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from llmjobs_core.build_info import add_build_info
+
 _WRITE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0)
 """Half a millisecond is a good round trip, three seconds the timeout."""
 _FIRST_TOKEN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -13,6 +15,7 @@ class WorkerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        add_build_info(registry, "worker")
         self.slots = Gauge(
             "llmjobs_worker_slots", "Requests that may be at the engine at once", registry=registry
         )

@@ -6,14 +6,17 @@ string is cut off whole, and what a watcher has seen stays. What has passed is w
 holds, so a stop string is found again whole by whoever continues.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 Ids = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """What a chunk adds to the checkpoint."""
 
     text: str = ""
@@ -54,6 +57,18 @@ def parse_stop_rule(body: dict[str, Any]) -> StopRule:
     return StopRule(tuple(strings), is_included, least if isinstance(least, int) else 0)
 
 
+def join_pieces(pieces: Sequence[Piece]) -> Piece:
+    """Return *pieces* as one; their prompt ids are told apart."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return Piece(
+        "".join([piece.text for piece in pieces]),
+        tuple([token_id for piece in pieces for token_id in piece.token_ids]),
+        sum(piece.tokens for piece in pieces),
+        is_partial=any(piece.is_partial for piece in pieces),
+    )
+
+
 class Outlet:
     """Text of one answer on its way out."""
 
@@ -85,6 +100,25 @@ class Outlet:
         self.stopped_by, end = found
         start = end if self._rule.is_included else end - len(self.stopped_by)
         return self._cut(min(len(seen) - start, len(self._held_text)))
+
+    @property
+    def looks_for_stops(self) -> bool:
+        """Whether text may be held up, or cut."""
+        return bool(self._rule.strings)
+
+    def pass_run(self, text: str, ids: Ids, open_tokens: int) -> Piece:
+        """Return what may pass of tokens that came together, where nothing looks for stop strings.
+
+        *ids* are all of their ids, the last *open_tokens* of which have no text yet.
+        """
+        self._tokens += len(ids)
+        whole = len(ids) - open_tokens
+        if whole:
+            self._held.append(Piece(text, ids[:whole], whole))
+        passed = self._take(len(self._held)) if whole else NOTHING
+        if open_tokens:
+            self._held.append(Piece("", ids[whole:], open_tokens))
+        return passed
 
     def take_settled(self) -> Piece:
         """Return what may pass now: whole tokens, and no end of it may begin a stop string."""
@@ -140,12 +174,7 @@ class Outlet:
 
     def _take(self, count: int) -> Piece:
         taken, self._held = self._held[:count], self._held[count:]
-        text = "".join(piece.text for piece in taken)
+        joined = join_pieces(taken) if taken else NOTHING
         if self._longest:
-            self._tail = (self._tail + text)[-self._longest :]
-        return Piece(
-            text,
-            tuple(token_id for piece in taken for token_id in piece.token_ids),
-            sum(piece.tokens for piece in taken),
-            is_partial=any(piece.is_partial for piece in taken),
-        )
+            self._tail = (self._tail + joined.text)[-self._longest :]
+        return joined

@@ -11,9 +11,8 @@ from llmjobs_core.store import JobStore
 from llmjobs_worker.checkpoint import Checkpoint
 from llmjobs_worker.held import Loss, build_losses
 from llmjobs_worker.metrics import WorkerMetrics
+from llmjobs_worker.pace import TICK_S
 
-TICK_S = 0.02
-"""Between two calls: short enough to look live, long enough to share a round trip."""
 _RETRY_S = 0.25
 
 _log = structlog.get_logger(__name__)
@@ -47,6 +46,8 @@ class Publisher:
         """Write until cancelled; the first new text goes at once, more at the next tick."""
         while True:
             await self._wake.wait()
+            # An answer that ends in the read that it began in goes to the store with its end alone.
+            await asyncio.sleep(0)
             self._wake.clear()
             is_written = await self._write_all()
             await asyncio.sleep(self._tick_s if is_written else _RETRY_S)

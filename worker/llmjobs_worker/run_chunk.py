@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,6 +15,7 @@ from llmjobs_core.store import JobStore
 from llmjobs_worker.intake import Intake
 from llmjobs_worker.persist import persist
 from llmjobs_worker.run_unit import UnitRunner
+from llmjobs_worker.slots import HeldSlot
 
 _CLAIM_LIMIT_S = 10.0
 """How long a claim is tried while the store is away; its message is sent again anyway."""
@@ -32,10 +34,24 @@ class ChunkRunner:
     """This process's name in leases and status."""
     active: int = field(default=0, init=False)
     """Chunks that run now, waiting ones included."""
+    started: int = field(default=0, init=False)
+    """Chunks that have begun so far."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
-    async def run(self, chunk: ChunkRef) -> None:
-        """Return when every request claimed by this message has ended here."""
+    def start(self, chunk: ChunkRef, on_ended: Callable[[BaseException | None], None]) -> None:
+        """Begin with *chunk*; *on_ended* is told when it has ended, and of a bug that ended it."""
+        task = asyncio.create_task(self._run(chunk))
+        self._tasks.add(task)
+
+        def tell(_: object) -> None:
+            self._tasks.discard(task)
+            on_ended(None if task.cancelled() else task.exception())
+
+        task.add_done_callback(tell)
+
+    async def _run(self, chunk: ChunkRef) -> None:
         self.active += 1
+        self.started += 1
         tasks: set[asyncio.Task[None]] = set()
         try:
             await self._claim_all(chunk, tasks)
@@ -85,7 +101,8 @@ class ChunkRunner:
         )
 
     async def _run_unit(self, claim: Claim, leased_s: float) -> None:
+        slot = HeldSlot(self.intake.slots)
         try:
-            await self.runner.run(claim, leased_s)
+            await self.runner.run(claim, leased_s, slot.release)
         finally:
-            self.intake.slots.release()
+            slot.release()

@@ -24,6 +24,7 @@ from llmjobs_worker.engine_client import EngineClient, EngineError
 from llmjobs_worker.held import AbortReason, HeldUnit, HeldUnits
 from llmjobs_worker.metrics import WorkerMetrics
 from llmjobs_worker.outlet import NOTHING, Piece
+from llmjobs_worker.pace import UNPACED_TOKENS, Pace
 from llmjobs_worker.persist import persist
 from llmjobs_worker.publisher import Publisher
 from llmjobs_worker.resume import EngineTraits, Mode, RequestPlan, plan_request
@@ -65,19 +66,26 @@ class UnitRunner:
     note_engine_alive: Callable[[], None]
     """Told whenever the engine has sent something."""
     publisher: Publisher
+    pace: Pace
     held: HeldUnits
     policy: RetryPolicy
     metrics: WorkerMetrics
     dice: random.Random
 
-    async def run(self, claim: Claim, leased_s: float) -> None:
-        """Run *claim*, whose lease counts from *leased_s* (monotonic), to its end here."""
+    async def run(self, claim: Claim, leased_s: float, note_answered: Callable[[], None]) -> None:
+        """Run *claim*, whose lease counts from *leased_s* (monotonic), to its end here.
+
+        *note_answered* is called as soon as the engine has given its whole answer: what is left
+        to do is the store's alone.
+        """
         unit = HeldUnit(claim.ref, claim.fence, leased_s)
         checkpoint = Checkpoint.of_claim(claim)
         self.held.add(unit)
         try:
             outcome = await self._generate_abortable(unit, claim, checkpoint)
             self._count(outcome)
+            if isinstance(outcome, Finished):
+                note_answered()
             await self._settle(unit, claim, checkpoint, outcome)
         finally:
             await self.publisher.detach(checkpoint)
@@ -131,20 +139,22 @@ class UnitRunner:
         started_s = time.monotonic()
         is_first = True
         async with aclosing(self.engine.fetch_stream(plan.path, plan.body)) as stream:
-            async for chunks in stream:
+            async for parts in stream:
                 self.note_engine_alive()
-                if is_first and chunks:
+                if is_first and parts:
                     is_first = False
                     self.metrics.first_token.observe(time.monotonic() - started_s)
                 before = answer.tokens
-                for chunk in chunks:
-                    if piece := answer.take(chunk):
+                for part in parts:
+                    if piece := answer.take(part):
                         checkpoint.add(piece)
                 self.metrics.tokens.inc(answer.tokens - before)
                 if not checkpoint.is_written:
                     self.publisher.notify(checkpoint)
                 if answer.is_stopped:
                     break  # leaving closes the connection: the engine does not know of the stop
+                if answer.tokens > UNPACED_TOKENS and not answer.is_whole:
+                    await self.pace.wait(answer.tokens - before)
         if not answer.is_whole:
             message = "the engine ended the stream before the answer was whole"
             raise EngineError(build_network_failure("engine_stream_cut", message))

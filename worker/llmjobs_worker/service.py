@@ -25,6 +25,7 @@ from llmjobs_worker.intake import Intake
 from llmjobs_worker.keeper import Keeper
 from llmjobs_worker.loop_thread import LoopThread
 from llmjobs_worker.metrics import WorkerMetrics
+from llmjobs_worker.pace import Pace
 from llmjobs_worker.probes import ProbeServer
 from llmjobs_worker.publisher import Publisher
 from llmjobs_worker.retry import RetryPolicy
@@ -90,14 +91,16 @@ class WorkerService:
         self._loop.submit(self._start_in_loop()).result()
         self._keeper.start()
 
-    def run_chunk(self, chunk: ChunkRef) -> None:
-        """Run *chunk* to its end; blocks the calling thread."""
+    def start_chunk(
+        self, chunk: ChunkRef, on_ended: Callable[[BaseException | None], None]
+    ) -> None:
+        """Have *chunk* run; *on_ended* is called from the loop's thread when it has ended."""
         if self._chunks is not None:
-            self._loop.submit(self._chunks.run(chunk)).result()
+            self._loop.call(self._chunks.start, chunk, on_ended)
 
-    def count_chunks(self) -> int:
-        """Return how many chunks run now."""
-        return self._chunks.active if self._chunks is not None else 0
+    def count_started(self) -> int:
+        """Return how many chunks have begun so far."""
+        return self._chunks.started if self._chunks is not None else 0
 
     def ask_store(self) -> Callable[[], bool]:
         """Ask Redis for a sign of life; returns what says whether one came since."""
@@ -145,6 +148,7 @@ class WorkerService:
             confirm_engine=monitor.confirm,
             note_engine_alive=monitor.note_alive,
             publisher=publisher,
+            pace=Pace(),
             held=self._held,
             policy=RetryPolicy(settings.retry_base_ms, settings.retry_cap_s),
             metrics=self.metrics,

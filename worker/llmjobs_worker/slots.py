@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 
 class Slots:
@@ -64,3 +65,17 @@ class Slots:
                 self._free += 1
         if self._free:
             self.on_freed()
+
+
+@dataclass(slots=True)
+class HeldSlot:
+    """One slot that was taken, to be given back once however often it is said."""
+
+    slots: Slots
+    _is_held: bool = field(default=True, init=False)
+
+    def release(self) -> None:
+        """Give it back, if that was not done."""
+        if self._is_held:
+            self._is_held = False
+            self.slots.release()

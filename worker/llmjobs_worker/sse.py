@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 MAX_EVENT_BYTES = 32 * 2**20
 """An event larger than this is refused (arbitrary; a large one is a few MiB of logprobs)."""
+_DATA = b"data: "
+_NEXT = b"\n\n" + _DATA
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -22,6 +24,17 @@ class SSEEvent:
     data: bytes
     name: bytes = b""
     """The ``event`` field; empty for a plain message."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEvents:
+    """Events that are each one line of data, still together."""
+
+    data: bytes
+    """What they say, with a comma between two."""
+    count: int
+    rest: bytes
+    """What came behind them, without its end yet."""
 
 
 class SSEParser:
@@ -63,6 +76,30 @@ class SSEParser:
         if self._size + len(self._tail) > MAX_EVENT_BYTES:
             raise SSEEventTooLong(f"an event of more than {MAX_EVENT_BYTES} bytes")
         return events
+
+    def peek_plain(self, chunk: bytes) -> PlainEvents | None:
+        """Return the events that *chunk* completes if all of them are plain, and take nothing.
+
+        They are taken by `skip_to`, or else by `feed`. So a whole read costs a few passes over its
+        bytes, and no object an event.
+        """
+        if self._data or self._name or self._skip_lf or not self._started:
+            return None
+        if b"\n" not in chunk:
+            return None  # a part of a large event, which is not to be copied for nothing
+        whole = self._tail + chunk
+        end = whole.rfind(b"\n\n")
+        if end < 0 or not whole.startswith(_DATA) or b"\r" in whole:
+            return None
+        lines = whole[len(_DATA) : end].split(_NEXT)
+        joined = b",".join(lines)
+        if b"\n" in joined:
+            return None  # a comment, another field, or data of several lines
+        return PlainEvents(joined, len(lines), whole[end + 2 :])
+
+    def skip_to(self, rest: bytes) -> None:
+        """Go on with what `peek_plain` left over."""
+        self._tail = rest
 
     def _take_field(self, line: bytes) -> None:
         field, _, value = line.partition(b":")

@@ -10,7 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from llmjobs_api.exporter.families import Snapshot, build_families, build_up
+from llmjobs_api.exporter.families import Snapshot, build_families, build_info, build_up
 from llmjobs_core.errors import PoolNotFound, RetryableError
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolStats
@@ -53,9 +53,9 @@ def build_app(store: JobStore, *, scrape_timeout_s: float) -> web.Application:
                 snapshot = await read_snapshot(store)
         except (RetryableError, TimeoutError) as error:
             _log.warning("store_not_read", error=str(error) or type(error).__name__)
-            families = [build_up(is_up=False)]
+            families = [build_up(is_up=False), build_info()]
         else:
-            families = [build_up(is_up=True), *build_families(snapshot)]
+            families = [build_up(is_up=True), build_info(), *build_families(snapshot)]
         registry = CollectorRegistry()
         registry.register(_Families(families))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from llmjobs_core.build_info import (
+    BUILD_INFO,
+    BUILD_INFO_LABELS,
+    BUILD_INFO_TEXT,
+    build_version,
+)
+from llmjobs_core.explain import explain_pool_wait
 from llmjobs_core.pools import HISTOGRAM_BOUNDS_S, Counters, Histogram, PoolStats
 from llmjobs_core.states import JobClass, JobState
 
@@ -39,10 +46,18 @@ def build_up(*, is_up: bool) -> Metric:
     )
 
 
+def build_info() -> Metric:
+    """Return which exporter this is."""
+    family = GaugeMetricFamily(BUILD_INFO, BUILD_INFO_TEXT, labels=BUILD_INFO_LABELS)
+    family.add_metric(("exporter", build_version()), 1.0)
+    return family
+
+
 def build_families(snapshot: Snapshot) -> Iterator[Metric]:
     """Yield everything that *snapshot* tells."""
     yield from _job_families(snapshot.counters, [str(p.registration.key) for p in snapshot.pools])
     yield from _pool_families(snapshot.pools)
+    yield _waiting_family(snapshot.pools)
     yield from _histogram_families(snapshot.counters)
 
 
@@ -104,6 +119,18 @@ def _pool_families(pools: Sequence[PoolStats]) -> Iterator[Metric]:
             rate.add_metric(label, stats.requests_per_s)
         oldest.add_metric(label, _waited_s(stats))
     yield from (queued, dispatched, running, slots, workers, cost, rate, oldest, accepting)
+
+
+def _waiting_family(pools: Sequence[PoolStats]) -> Metric:
+    family = GaugeMetricFamily(
+        "llmjobs_pool_requests_waiting",
+        "Requests that wait, by what holds them: the pool's trouble, NoWorkers, PoolDeleting, or"
+        " WaitingForSlot. One series a pool.",
+        labels=("pool", "reason"),
+    )
+    for stats in pools:
+        family.add_metric((str(stats.registration.key), explain_pool_wait(stats)), stats.queued)
+    return family
 
 
 def _waited_s(stats: PoolStats) -> float:

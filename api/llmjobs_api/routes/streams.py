@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from llmjobs_api.context import get_caller, get_gateway
 from llmjobs_api.docs import problems, text_answer
+from llmjobs_api.edge import get_request_id, mark_long
 from llmjobs_api.framing import GONE_MESSAGE, encode_message, parse_event_id
 from llmjobs_api.hub import Watcher
 from llmjobs_api.identity import Verb
@@ -74,12 +75,13 @@ async def stream_events(
         left = await gateway.store.fetch_events(job_id, after=start, limit=1)
         if not left:
             return Response(status_code=204)
+    mark_long(request)
     release = gateway.slots.acquire(get_caller(request))
     cleanup = ExitStack()
     cleanup.callback(release)
     watcher = cleanup.enter_context(gateway.hub.watch(job_id))
     batches = follow_job(
-        gateway.store, watcher, record, after=start, idle_s=gateway.settings.keep_alive_s
+        gateway.store, watcher, job_id, record, after=start, idle_s=gateway.settings.keep_alive_s
     )
     return EventStream(batches, on_leave=watcher.close, on_end=cleanup.close)
 
@@ -106,8 +108,7 @@ async def stream_messages(socket: WebSocket, job_id: str, after: str | None = No
 
 
 async def _refuse(socket: WebSocket, problem: Problem) -> None:
-    request_id = str(socket.scope.get("llmjobs.request_id", ""))
-    await socket.send_denial_response(build_response(problem, request_id))
+    await socket.send_denial_response(build_response(problem, get_request_id(socket)))
 
 
 async def _relay(socket: WebSocket, watcher: Watcher, record: JobRecord, start: str) -> None:
@@ -115,8 +116,9 @@ async def _relay(socket: WebSocket, watcher: Watcher, record: JobRecord, start: 
     await socket.accept()
     leaving = asyncio.create_task(_notice_leave(socket, watcher))
     try:
+        idle_s = gateway.settings.keep_alive_s
         async for batch in follow_job(
-            gateway.store, watcher, record, after=start, idle_s=gateway.settings.keep_alive_s
+            gateway.store, watcher, record.id, record, after=start, idle_s=idle_s
         ):
             for shared in batch.events:
                 await socket.send_text(encode_message(shared.event))

@@ -49,7 +49,7 @@ def build_engine_body(tokens: int, *, rate: float = 0.0, delay_s: float = 0.0) -
 
 async def measure_fast(stage: Stage) -> Sequence[Figure]:
     """Relay as fast as the tokens come."""
-    tokens = stage.size(8_000, 500)
+    tokens = stage.size(20_000, 500)
     async with Rig(stage.folder) as rig:
         engine = await rig.add_engine()
         await rig.add_worker(engine, concurrency=STREAMS)
@@ -73,15 +73,20 @@ async def measure_fast(stage: Stage) -> Sequence[Figure]:
 
 async def measure_paced(stage: Stage) -> Sequence[Figure]:
     """Relay at the pace of an engine; what counts is CPU, of the worker process alone."""
-    tokens = stage.size(500, 50)
+    tokens = stage.size(600, 150)
     async with Rig(stage.folder) as rig:
         engine = await rig.add_engine()
         worker = await rig.add_worker(engine, concurrency=STREAMS)
 
         async def relay() -> float:
-            before_s = worker.fetch_cpu_s()
-            await relay_once(rig.store, tokens, rate=PACE)
-            return (worker.fetch_cpu_s() - before_s) / (STREAMS * tokens) * 1e6
+            """Count while all streams run: what a job costs besides is another row's."""
+            relaying = asyncio.create_task(relay_once(rig.store, tokens, rate=PACE))
+            await asyncio.sleep(tokens / PACE * 0.2)
+            before_s, began_s = worker.fetch_cpu_s(), time.perf_counter()
+            await asyncio.sleep(tokens / PACE * 0.6)
+            spent_s, took_s = worker.fetch_cpu_s() - before_s, time.perf_counter() - began_s
+            await relaying
+            return spent_s / (STREAMS * PACE * took_s) * 1e6
 
         async def discard() -> float:
             read = await discard_once(rig, engine, build_engine_body(tokens, rate=PACE))

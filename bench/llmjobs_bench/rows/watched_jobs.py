@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -33,10 +33,16 @@ class WatchedJobs:
     watched: Sequence[Watched] = ()
     """What the watchers were told, after `run`."""
 
-    async def run(self) -> None:
-        """Let the jobs go; returns when every watcher was told of its job's end."""
-        for some in batched(self.ids, _AT_ONCE):
+    async def run(self, *, apart_s: float = 0.0) -> None:
+        """Let the jobs go, *apart_s* one after the other or else as fast as may be.
+
+        Returns when every watcher was told of its job's end.
+        """
+        size = 1 if apart_s else _AT_ONCE
+        for at in range(0, len(self.ids), size):
+            some = self.ids[at : at + size]
             await asyncio.gather(*(self.store.resume(job_id) for job_id in some))
+            await asyncio.sleep(apart_s)
         self.watched = await self.process.wait()
 
     async def check(self) -> None:
@@ -49,12 +55,6 @@ class WatchedJobs:
             text = json.loads(result.body)["choices"][0]["message"]["content"]
             hashes[job_id] = hashlib.sha256(text.encode()).hexdigest()
         check_watched(self.watched, hashes, self.tokens)
-
-
-def batched(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Yield *ids* in slices of *size*."""
-    for at in range(0, len(ids), size):
-        yield ids[at : at + size]
 
 
 @asynccontextmanager

@@ -41,6 +41,13 @@ class PoolCondition(StrEnum):
     SCALING_ACTIVE = "ScalingActive"
 
 
+class ScalingMode(StrEnum):
+    """Who decides on the number of replicas."""
+
+    AUTOMATIC = "automatic"
+    EXTERNAL = "external"
+
+
 class VLLMEngine(Resource):
     """vLLM, run beside each worker."""
 
@@ -112,6 +119,12 @@ class Engine(Resource):
 class Scaling(Resource):
     """How the number of replicas follows the work."""
 
+    mode: ScalingMode = Field(
+        default=ScalingMode.AUTOMATIC,
+        description="`automatic`: by the work that waits and runs. `external`: another controller "
+        "(KEDA, a HorizontalPodAutoscaler) decides, by the scale subresource of the pool; what "
+        "automatic scaling would do is only published.",
+    )
     min_replicas: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=0, description="Never fewer. 0 lets an idle pool go to zero."
     )

@@ -5,6 +5,8 @@ import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from llmjobs_core.errors import InvalidCursor
 from llmjobs_core.events import Change, Delivery, EventType, JobEvent
 from llmjobs_core.jobs import Claim, Counts, JobError, JobKind, JobRecord, Usage
@@ -34,6 +36,8 @@ RECORD_FIELDS = tuple(
     fin nb exp tok
     """.split()  # noqa: SIM905 - forty names read better as words than as quotes
 )
+
+_entry_decoder = msgspec.msgpack.Decoder(list[list[str]])
 
 
 def parse_record(job_id: str, values: Sequence[object]) -> JobRecord | None:
@@ -194,11 +198,16 @@ def parse_event(entry_id: object, fields: Mapping[Any, Any]) -> JobEvent:
     return JobEvent(as_text(entry_id), EventType(plain.pop("t")), plain)
 
 
-def parse_delivery(fields: Mapping[bytes, bytes]) -> Delivery:
-    """Read an entry of a shard stream: the job, the event's id in its own stream, the event."""
-    plain = {as_text(name): as_text(value) for name, value in fields.items()}
-    job_id, event_id = plain.pop("j"), plain.pop("e")
-    return Delivery(job_id, JobEvent(event_id, EventType(plain.pop("t")), plain))
+def parse_deliveries(fields: Mapping[bytes, bytes]) -> list[Delivery]:
+    """Read an entry of a shard stream: events of some jobs.
+
+    Each has the job, the event's id in its own stream, and the event's fields.
+    """
+    found = []
+    for job_id, event_id, _, kind, *plain in _entry_decoder.decode(fields[b"d"]):
+        event = JobEvent(event_id, EventType(kind), dict(zip(plain[::2], plain[1::2], strict=True)))
+        found.append(Delivery(job_id, event))
+    return found
 
 
 def parse_change(entry_id: object, fields: Mapping[bytes, bytes]) -> Change:

@@ -1,5 +1,6 @@
 """Between values and what the scripts take and give: pure, and the only place that knows how."""
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -53,12 +54,12 @@ def as_list(value: object) -> list[object]:
 
 def pack_ids(ids: Sequence[int]) -> bytes:
     """Return token ids as 4 bytes each, so that a checkpoint grows by appending."""
-    return b"".join(token.to_bytes(4, "little") for token in ids)
+    return struct.pack(f"<{len(ids)}I", *ids)
 
 
 def unpack_ids(data: bytes) -> tuple[int, ...]:
     """Return the token ids of :func:`pack_ids`."""
-    return tuple(int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4))
+    return struct.unpack(f"<{len(data) // 4}I", data)
 
 
 def class_weight(job: NewJob) -> int:
@@ -92,7 +93,6 @@ def submit_args(job: NewJob) -> list[Arg]:
         "src": job.source,
     }
     optional: dict[str, Arg | None] = {
-        "body": job.body,
         "name": job.name,
         "owner": job.owner,
         "res": job.resource,
@@ -103,11 +103,9 @@ def submit_args(job: NewJob) -> list[Arg]:
         "ad": job.active_deadline_s,
         "qd": job.queue_deadline_s,
     }
-    fields |= {name: value for name, value in optional.items() if value not in {None, "", b""}}
-    flat: list[Arg] = [job.id, idem, job.fingerprint, label_text(job.labels.items())]
-    for name, value in fields.items():
-        flat += (name, value)
-    return flat
+    fields |= {name: value for name, value in optional.items() if value not in {None, ""}}
+    labels = label_text(job.labels.items())
+    return [job.id, idem, job.fingerprint, labels, job.body, msgspec.msgpack.encode(fields)]
 
 
 def parse_submitted(reply: object) -> Submitted:
@@ -180,11 +178,27 @@ def _progress_fields(update: ProgressUpdate | None) -> list[Arg]:
 
 
 def progress_args(updates: Sequence[ProgressUpdate]) -> list[Arg]:
-    """Return what ``progress.lua`` takes."""
-    args: list[Arg] = []
+    """Return what ``progress.lua`` takes: many updates in two arguments, each of which costs."""
+    packed = []
+    all_ids: list[bytes] = []
     for update in updates:
-        args += [str(update.ref), update.fence, *_progress_fields(update)]
-    return args
+        ids, prompt_ids = pack_ids(update.token_ids), pack_ids(update.prompt_token_ids)
+        all_ids += (ids, prompt_ids)
+        packed.append(
+            (
+                str(update.ref),
+                str(update.fence),
+                update.text,
+                update.tokens,
+                len(ids),
+                len(prompt_ids),
+                update.reset,
+                update.at,
+                update.regenerated,
+                update.is_partial,
+            )
+        )
+    return [msgspec.msgpack.encode(packed), b"".join(all_ids)]
 
 
 def complete_args(

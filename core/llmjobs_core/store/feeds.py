@@ -21,6 +21,8 @@ connection's timeout, an emptied store after it and VERIFY_S."""
 VERIFY_S = 2.0
 """How often a reader makes sure that what it read last is still there."""
 
+_ENTRIES_MAX = 250
+"""Of one stream in one read; an entry of a shard has up to 16 events."""
 _START = b"0-0"
 
 
@@ -54,31 +56,40 @@ class _Tail:
     async def read(self, block_ms: int) -> list[tuple[bytes, Any]]:
         """Wait for entries and return them in the order of their streams."""
         if self._clock() - self._verified_s >= VERIFY_S:
-            await self._verify()
+            await self._verify(self._last)
+            self._verified_s = self._clock()
         streams: dict[Any, Any] = dict(self._last)
         with translated_errors():
-            reply = await self._client.xread(streams, count=1000, block=block_ms)
+            reply = await self._client.xread(streams, count=_ENTRIES_MAX, block=block_ms)
         found: list[tuple[bytes, Any]] = []
+        behind: dict[str, bytes] = {}
         for key, entries in encode.iterate_streams(reply):
+            if len(entries) == _ENTRIES_MAX:
+                behind[key] = self._last[key]
             self._last[key] = entries[-1][0]
             found += entries
+        # Streams are cut at some thousands of entries, so only who is this far behind can have
+        # missed any: not if what was read before them is still there.
+        await self._verify(behind)
         return found
 
-    async def _verify(self) -> None:
-        """Raise StoreUnavailable if the store was emptied, or went back in time.
+    async def _verify(self, last_read: dict[str, bytes]) -> None:
+        """Raise StoreUnavailable unless each stream still has its entry of *last_read*.
 
-        Then streams begin anew, maybe with smaller ids (the clock of another server), and a read
-        after the old ones might wait for ever.
+        The store may have been emptied, or have gone back in time. Then streams begin anew, maybe
+        with smaller ids (the clock of another server), and a read after the old ones might wait
+        for ever.
         """
-        known = [(key, last) for key, last in self._last.items() if last != _START]
+        known = [(key, last) for key, last in last_read.items() if last != _START]
+        if not known:
+            return
         with translated_errors():
             pipe = self._client.pipeline(transaction=False)
             for key, last in known:
                 pipe.xrange(key, min=last, max=last, count=1)
-            replies = await pipe.execute() if known else []
+            replies = await pipe.execute()
         if not all(replies):
             raise StoreUnavailable("the store's streams do not go on from what was read")
-        self._verified_s = self._clock()
 
 
 class ShardReader:
@@ -107,7 +118,8 @@ class ShardReader:
 
         Raises StoreUnavailable: then events may have been missed, so start again and replay.
         """
-        return [decode.parse_delivery(fields) for _, fields in await self._tail.read(block_ms)]
+        entries = await self._tail.read(block_ms)
+        return [one for _, fields in entries for one in decode.parse_deliveries(fields)]
 
 
 class ChangeReader:

@@ -23,15 +23,15 @@ from llmjobs_core.names import ChunkRef, PoolKey, UnitRef
 from llmjobs_core.pools import PoolRegistration
 from llmjobs_core.states import JobClass, JobState
 from llmjobs_core.store import decode, encode
+from llmjobs_core.store.bulk_reader import BulkReader
 from llmjobs_core.store.connection import translated_errors
-from llmjobs_core.store.reader import StoreReader
 from llmjobs_core.store.scripts import ScriptName, run_script
 
 _BATCH_APPEND = 500
 """Lines a round trip, so that no script holds the server for long (arbitrary)."""
 
 
-class JobStore(StoreReader):
+class JobStore(BulkReader):
     """The truth about every job."""
 
     # -- submitting ---------------------------------------------------------------------------
@@ -42,8 +42,8 @@ class JobStore(StoreReader):
         A batch stays ``Pending`` until :meth:`seal`. Raises IdempotencyMismatch, PoolNotFound
         (unknown, or being deleted), StoreFull, StoreUnavailable.
         """
-        reply = await self._run(ScriptName.SUBMIT, *encode.submit_args(job))
-        return encode.parse_submitted(reply)
+        args = (self.prefix, self._template, *encode.submit_args(job))
+        return encode.parse_submitted(await self._flights.run(ScriptName.SUBMIT, args))
 
     async def check_writable(self) -> None:
         """Return if new jobs can be written now; raises StoreFull, StoreUnavailable."""

@@ -18,6 +18,7 @@ from llmjobs_core.pools import Counters, PoolStats, Waiting, WorkerInfo
 from llmjobs_core.states import JobState
 from llmjobs_core.store import decode, encode, keys
 from llmjobs_core.store.connection import StoreOptions, build_async_client, translated_errors
+from llmjobs_core.store.flights import Flights
 from llmjobs_core.store.leases import LEASE_S
 from llmjobs_core.store.scripts import Arg, ScriptName, run_script
 
@@ -37,6 +38,7 @@ class StoreReader:
         self.prefix = prefix
         self._template = template
         self._lease_s = lease_s
+        self._flights = Flights(client)
 
     @classmethod
     def connect(cls, options: StoreOptions) -> Self:
@@ -46,6 +48,7 @@ class StoreReader:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._flights.close()
         await self.client.aclose()
 
     async def ping(self) -> None:

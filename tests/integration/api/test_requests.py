@@ -1,7 +1,9 @@
 """Requests to a real gateway: what is taken, and what bad input gets."""
 
+import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +254,23 @@ async def test_one_gateway_serves_many_slow_readers(client: Client, driver: Driv
     await driver.answer("hello")
     for response in responses:
         assert b"event: done" in await response.read()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param([b"x-%d: %s\r\n" % (n, b"a" * 1000) for n in range(100)], id="many headers"),
+        pytest.param([b"x: ", *[b"a" * 1000] * 100], id="a header without an end"),
+    ],
+)
+async def test_a_head_without_bound_is_refused(client: Client, head: list[bytes]) -> None:
+    host, _, port = client.base.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    answer = b""
+    with suppress(ConnectionError):  # it closes while more is on its way
+        for part in (b"GET /jobs HTTP/1.1\r\nhost: h\r\n", *head):
+            writer.write(part)
+            await writer.drain()
+        answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer[:12] in {b"", b"HTTP/1.1 400"}

@@ -31,6 +31,29 @@ async def test_stream_tells_all_from_submission_to_end(client: Client, driver: D
     assert events[-1].data == {"state": "Succeeded", "reason": "Succeeded"}
 
 
+async def test_a_submission_may_be_answered_by_its_events(client: Client, driver: Driver) -> None:
+    async with client.follow() as (job, events):
+        claim = await driver.claim_one()
+        for word in WORDS:
+            await driver.say(claim, word)
+        await driver.complete(claim)
+        seen = [event async for event in events]
+    assert claim.ref.job_id == job
+    assert text_of(seen) == "".join(WORDS)
+    assert [e.type for e in seen if e.type != "delta"] == ["state", "done"]
+    assert seen == await collect(client, f"/jobs/{job}/events")
+
+
+async def test_the_events_of_a_submission_sent_again_begin_at_its_start(
+    client: Client, driver: Driver
+) -> None:
+    async with client.follow(key="once") as (job, events):
+        await driver.answer(*WORDS)
+        seen = [event async for event in events]
+    async with client.follow(key="once") as (again, events):
+        assert (again, [event async for event in events]) == (job, seen)
+
+
 async def test_stream_of_an_ended_job_replays_and_ends(client: Client, driver: Driver) -> None:
     job = await client.submit()
     await driver.answer(*WORDS)

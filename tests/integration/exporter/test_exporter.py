@@ -69,7 +69,9 @@ async def test_no_job_id_is_in_a_label(valkey_url: str) -> None:
 async def test_without_the_store_nothing_is_told_as_zero(path: str) -> None:
     async with run_exporter("redis://127.0.0.1:1/0") as http:
         if path == "/metrics":
-            assert await scrape(http) == {("llmjobs_store_up", frozenset()): 0.0}
+            told = await scrape(http)
+            assert told["llmjobs_store_up", frozenset()] == 0.0
+            assert {name for name, _ in told} == {"llmjobs_store_up", "llmjobs_build_info"}
         async with http.get("/readyz") as response:
             assert response.status == 503
         async with http.get("/healthz") as response:

@@ -3,6 +3,8 @@
 import json
 import time
 
+import pytest
+
 from llmjobs_core.jobs import ProgressUpdate
 from llmjobs_core.states import JobState
 from llmjobs_testing.driver import Driver
@@ -42,9 +44,14 @@ async def test_a_job_reaches_the_store_and_its_end_comes_back(
     )  # fmt: skip
     assert status["resultRef"]["path"] == f"/jobs/{status['jobId']}/result"
     assert fetch_conditions(kubectl, "lj", "a")["Complete"]["status"] == "True"
-    wait_until(
-        lambda: bool(fetch_event_messages(kubectl, "a", "Succeeded")), what="the Succeeded Event"
-    )
+
+
+@pytest.mark.usefixtures("operator")
+async def test_an_end_that_was_not_planned_is_an_event(kubectl: Kubectl) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    kubectl.apply(build_job("a", cancel=True))
+    wait_until(lambda: bool(fetch_event_messages(kubectl, "a", "Cancelled")), what="the Event")
 
 
 async def test_a_batch_from_a_config_map_runs_line_by_line(

@@ -21,6 +21,7 @@ from llmjobs_testing.operators import (
 )
 
 TAKE_OVER_S = 15
+HAND_OVER_S = 8
 LEADING = "llmjobs_operator_leading"
 WRITES = 'llmjobs_operator_status_writes_total{kind="LLMJob"}'
 
@@ -54,6 +55,15 @@ async def test_the_second_has_acted_within_15_s_of_the_leaders(
     kubectl.apply(build_job("a"))
     await wait_condition(kubectl, "lj/a", "condition=Accepted")
     assert time.monotonic() - began_s < TAKE_OVER_S
+
+
+async def test_a_leader_that_is_told_to_end_hands_over_at_once(
+    kubectl: Kubectl, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    began_s = time.monotonic()
+    assert pair[0].stop(signal.SIGTERM) == 0
+    wait_until(pair[1].is_leading, what="the second to lead")
+    assert time.monotonic() - began_s < HAND_OVER_S
 
 
 async def test_a_leader_that_was_frozen_writes_nothing_when_it_wakes_up(

@@ -107,8 +107,12 @@ async def test_a_new_operator_knows_all_that_happened_even_with_the_change_strea
     await wait_condition(kubectl, "lj/deleted", "delete")
     await wait_condition(kubectl, "lj/made", "condition=Accepted")
     await wait_condition(kubectl, "lj/runs", "condition=Started")
-    names = sorted(job.name for job in (await worker.store.list_jobs(kubectl.namespace)).jobs)
-    assert names == ["ends", "made", "runs"]
+
+    async def are_known() -> bool:
+        jobs = (await worker.store.list_jobs(kubectl.namespace)).jobs
+        return sorted(job.name for job in jobs) == ["ends", "made", "runs"]
+
+    await eventually_async(are_known, what="the job of the deleted LLMJob to be removed")
 
 
 async def test_the_work_of_an_object_removed_by_force_meanwhile_is_ended(

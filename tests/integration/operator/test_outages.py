@@ -61,7 +61,7 @@ async def test_a_deletion_waits_for_the_store_and_then_cancels_the_work(
     kubectl: Kubectl, own_operator: OperatorProcess, own_valkey: Valkey, server_thread: ServerThread
 ) -> None:
     kubectl.apply(build_pool(), build_job("a"))
-    await wait_condition(kubectl, "lj/a", "condition=Accepted")
+    await wait_condition(kubectl, "lj/a", "jsonpath={.metadata.finalizers[0]}")
     server_thread.run(own_valkey.stop())
     kubectl("delete", "lj", "a", "--wait=false")
     assert kubectl.get("lj", "a")["metadata"]["finalizers"] == ["llmjobs.dev/cancel"]
@@ -69,6 +69,25 @@ async def test_a_deletion_waits_for_the_store_and_then_cancels_the_work(
     await wait_condition(kubectl, "lj/a", "delete")
     driver = Driver(own_valkey.url, PoolKey(kubectl.namespace, "p"))
     assert (await driver.store.list_jobs(kubectl.namespace)).jobs == ()
+    await driver.close()
+
+
+async def test_a_deletion_before_the_finalizer_is_on_cancels_the_work_once_the_store_is_back(
+    kubectl: Kubectl, own_operator: OperatorProcess, own_valkey: Valkey, server_thread: ServerThread
+) -> None:
+    kubectl.apply(build_pool(), build_job("a"))
+    await wait_condition(kubectl, "lj/a", "jsonpath={.metadata.finalizers[0]}")
+    server_thread.run(own_valkey.stop())
+    # As before it was put on; without the store the operator puts none on again.
+    kubectl("patch", "lj", "a", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
+    kubectl("delete", "lj", "a", "--timeout=30s")
+    server_thread.run(own_valkey.start())
+    driver = Driver(own_valkey.url, PoolKey(kubectl.namespace, "p"))
+
+    async def is_gone() -> bool:
+        return (await driver.store.list_jobs(kubectl.namespace)).jobs == ()
+
+    await eventually_async(is_gone, what="the job to be removed")
     await driver.close()
 
 

@@ -15,6 +15,7 @@ from llmjobs_core.errors import (
 )
 from llmjobs_core.jobs import BatchLine, JobError, JobKind, NewJob, ProgressUpdate, Usage
 from llmjobs_core.names import PoolKey, build_job_id
+from llmjobs_core.pools import Waiting
 from llmjobs_core.states import JobClass, JobState
 from llmjobs_core.store import JobStore
 from llmjobs_testing.audit import PREFIX, Audit
@@ -446,3 +447,26 @@ async def test_the_input_of_an_llmjob_is_waited_for_without_end(store: JobStore)
         await store.append_lines(job.id, 0, [BatchLine("c", "/v1/completions", b"{}")])
     due: Any = await store.client.zrange(f"{PREFIX}dl", 0, -1)
     assert due == [upload.id.encode()]
+
+
+async def test_a_batch_ahead_counts_with_its_fair_share(store: JobStore, driver: Driver) -> None:
+    driver.beat(slots=0)
+    long = await submit_batch(store, 1000, job_class=JobClass.BATCH)
+    behind = make_job(100, job_class=JobClass.BATCH)
+    await store.submit(behind)
+    assert await store.fetch_waiting(long.id) == Waiting(position=0, cost_ahead=0)
+    # Its first line, and one more for its turn at the job's own tag.
+    assert await store.fetch_waiting(behind.id) == Waiting(position=1, cost_ahead=2)
+
+
+async def test_far_back_in_line_the_cost_ahead_is_that_of_the_mean(
+    store: JobStore, driver: Driver
+) -> None:
+    driver.beat(slots=0)
+    jobs = [make_job(number, cost=1 + number % 3) for number in range(300)]
+    for job in jobs:
+        await store.submit(job)
+    near = await store.fetch_waiting(jobs[30].id)
+    assert near == Waiting(position=30, cost_ahead=60)
+    far = await store.fetch_waiting(jobs[270].id)
+    assert far == Waiting(position=270, cost_ahead=540)

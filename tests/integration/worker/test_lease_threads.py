@@ -17,7 +17,8 @@ async def test_a_worker_ends_with_its_lease_thread(
         url = valkey_url.replace("redis://", "redis://worker:any@")
         async with make_worker("a", redis_url=url) as worker:
             await worker.wait_logged("engine_healthy")
-            client.acl_setuser("worker", commands=["-evalsha", "-eval"])
+            # Still enabled: a connection that is refused looks like a Redis that is away.
+            client.acl_setuser("worker", enabled=True, nopass=True, commands=["-evalsha", "-eval"])
             assert await worker.wait_ended() == 1
         assert worker.logged("lease_thread_died") > 0
         client.acl_deluser("worker")

@@ -71,7 +71,7 @@ async def test_an_engine_that_is_away_costs_no_attempt(
         # Between two looks at its health: the worker learns of it by this request.
         job_id = await submit(store, backoff_limit=0)
         await worker.wait_logged("request_unanswered")
-        assert (await store.fetch(job_id)).state is JobState.QUEUED
+        await wait_state(store, job_id, JobState.QUEUED)
         async with engine:
             job = await wait_state(store, job_id, timeout_s=90)
     assert (job.state, job.error) == (JobState.SUCCEEDED, None)

@@ -33,6 +33,7 @@ class ScriptedEngine:
     def __init__(
         self,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         kind: Kind = "vllm",
         default: Script | None = None,
@@ -47,13 +48,14 @@ class ScriptedEngine:
         self.seen: list[Seen] = []
         self._journal = journal
         self.url = ""
+        self._host = host
         self._port = port
         self._faults: Counter[str] = Counter()
         self._resumed = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        """Listen on loopback."""
+        """Listen."""
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/chat/completions", self._generate)
         app.router.add_post("/v1/completions", self._generate)
@@ -66,10 +68,10 @@ class ScriptedEngine:
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         self._port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http://{self._host}:{self._port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -264,7 +266,13 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(signum, stop.set)
     default = msgspec.json.decode(options.script, type=Script)
     journal = Journal(options.journal) if options.journal else None
-    engine = ScriptedEngine(port=options.port, kind=options.kind, default=default, journal=journal)
+    engine = ScriptedEngine(
+        host=options.host,
+        port=options.port,
+        kind=options.kind,
+        default=default,
+        journal=journal,
+    )
     engine.healthy = not options.unhealthy
     async with engine:
         sys.stdout.write(f'{{"url": "{engine.url}"}}\n')
@@ -275,6 +283,7 @@ async def _serve(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run the engine until SIGTERM."""
     parser = argparse.ArgumentParser(description="Scripted OpenAI-compatible engine")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--kind", choices=["vllm", "llamacpp", "external"], default="vllm")
     parser.add_argument("--script", default="{}", help="default script as JSON")

@@ -66,6 +66,18 @@ class Client:
             assert response.headers["content-type"].startswith("text/event-stream")
             yield read_sse(response)
 
+    @asynccontextmanager
+    async def follow(self, *, key: str = "") -> AsyncIterator[tuple[str, AsyncIterator[SseEvent]]]:
+        """Submit one job to be answered by its events; gives its id and the events."""
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        if key:
+            headers["Idempotency-Key"] = key
+        data = msgspec.json.encode({"body": CHAT})
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with self.http.post("/jobs", data=data, headers=headers, timeout=timeout) as response:
+            assert response.status == 200, await response.text()
+            yield response.headers["Location"].removeprefix("/jobs/"), read_sse(response)
+
     async def close(self) -> None:
         """Close the connections."""
         await self.http.close()

@@ -49,6 +49,14 @@ class Kubectl:
             return False
         return True
 
+    def is_served(self, kind: str) -> bool:
+        """List a kind; False where the API server does not serve it now."""
+        try:
+            self("get", kind)
+        except KubectlError:
+            return False
+        return True
+
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Return one object."""
         found: dict[str, Any] = json.loads(self("get", kind, name, "-o", "json"))

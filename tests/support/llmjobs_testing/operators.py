@@ -32,11 +32,13 @@ class OperatorProcess:
         log: Path,
         *,
         api_server: str | None = None,
+        user: str = USER,
         **settings: str,
     ) -> None:
         """*settings* are added to the environment as ``LLMJOBS_`` and the name in capitals.
 
-        *api_server* is where it finds the API server, when a proxy stands before it.
+        *api_server* is where it finds the API server, when a proxy stands before it; *user* is
+        whom the API server knows it as.
         """
         self.log = log
         (self.port,) = find_free_ports(1)
@@ -47,7 +49,7 @@ class OperatorProcess:
             **settings,
         }
         config = plane.kubeconfig_for(
-            "operator-by-proxy" if api_server else "operator", user=USER, server=api_server
+            f"{log.stem}-by-proxy" if api_server else log.stem, user=user, server=api_server
         )
         self._env = {**os.environ, "KUBECONFIG": str(config)} | {
             f"LLMJOBS_{name.upper()}": value for name, value in wanted.items()
@@ -101,10 +103,11 @@ def run_operator(
     log: Path,
     *,
     api_server: str | None = None,
+    user: str = USER,
     **settings: str,
 ) -> Iterator[OperatorProcess]:
     """Run an operator that leads; killed at the end if it is still there."""
-    operator = OperatorProcess(plane, redis_url, log, api_server=api_server, **settings)
+    operator = OperatorProcess(plane, redis_url, log, api_server=api_server, user=user, **settings)
     operator.start()
     try:
         wait_until(operator.is_leading, what="the operator to lead", timeout_s=60)
@@ -118,20 +121,18 @@ def install(plane: ControlPlane) -> None:
     kubectl = Kubectl(plane)
     kubectl.install_crds()
     kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "rbac"))
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
+    kubectl.apply(*(_build_binding(f"{USER}{part}") for part in ("", "-cluster", "-lease")))
+
+
+def _build_binding(role: str) -> dict[str, Any]:
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": USER},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": USER,
-        },
-        "subjects": [
-            {"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"},
-        ],
+        "metadata": {"name": role},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "User", "name": USER, "apiGroup": group}],
     }
-    kubectl.apply(binding)
 
 
 def wait_until(check: Callable[[], bool], *, what: str, timeout_s: float = 30.0) -> None:

@@ -3,6 +3,7 @@
 import re
 from importlib.resources import files
 
+import pytest
 from prometheus_client.metrics_core import Metric
 
 from llmjobs_api.exporter.families import Snapshot, build_families, cumulate
@@ -64,6 +65,25 @@ def test_an_unknown_rate_is_absent_and_not_zero() -> None:
 def test_the_oldest_age_is_by_the_servers_clock() -> None:
     families = build(None, make_stats(oldest_queued_ms=4_000, now_ms=10_000))
     assert families["llmjobs_pool_oldest_queued_seconds"].samples[0].value == 6.0
+
+
+@pytest.mark.parametrize(
+    ("reason", "slots", "accepting", "want"),
+    [
+        ("", 8, True, "WaitingForSlot"),
+        ("", 0, True, "NoWorkers"),
+        ("ImagePullFailed", 0, True, "ImagePullFailed"),
+        ("ImagePullFailed", 8, True, "WaitingForSlot"),
+        ("", 8, False, "PoolDeleting"),
+    ],
+)
+def test_what_waits_is_told_by_what_holds_it(
+    reason: str, slots: int, accepting: bool, want: str
+) -> None:
+    registration = PoolRegistration(key=KEY, models=("m",), reason=reason, accepting=accepting)
+    stats = make_stats(registration=registration, slots=slots, queued=5)
+    (sample,) = build(None, stats)["llmjobs_pool_requests_waiting"].samples
+    assert (sample.labels["reason"], sample.value) == (want, 5)
 
 
 def test_buckets_count_everything_below_and_none_is_missing() -> None:

@@ -15,7 +15,7 @@ ENDED = "2026-01-01T00:00:00Z"
 NOW_MS = parse_time(ENDED)
 
 
-def make_llmjob(**spec: Any) -> LLMJob:
+def make_llmjob(*, finalizers: tuple[str, ...] = (FINALIZER,), **spec: Any) -> LLMJob:
     request = {"body": {"messages": [{"role": "user", "content": "hi"}]}}
     return parse_llmjob(
         {
@@ -23,7 +23,7 @@ def make_llmjob(**spec: Any) -> LLMJob:
                 "name": "a",
                 "namespace": "team-a",
                 "uid": "u",
-                "finalizers": [FINALIZER],
+                "finalizers": list(finalizers),
             },
             "spec": {"model": "m", "request": request, **spec},
         }
@@ -33,6 +33,19 @@ def make_llmjob(**spec: Any) -> LLMJob:
 def plan(job: LLMJob, record: JobRecord | None, *, ended: str | None = None) -> tuple[Step, ...]:
     found = plan_job(job, record, finished=ended is not None, ended=ended, now_ms=NOW_MS + 10_000)
     return found.steps
+
+
+def test_a_new_job_is_queued_before_its_finalizer_is_put_on() -> None:
+    assert plan(make_llmjob(finalizers=()), None) == (Step.SUBMIT,)
+
+
+def test_a_job_that_is_queued_gets_its_finalizer() -> None:
+    assert plan(make_llmjob(finalizers=()), make_record()) == (Step.ADD_FINALIZER,)
+
+
+def test_a_job_that_has_ended_gets_no_finalizer_any_more() -> None:
+    job, record = make_llmjob(finalizers=()), make_record(state=JobState.SUCCEEDED)
+    assert plan(job, record, ended=ENDED) == ()
 
 
 @pytest.mark.parametrize("state", [s for s in JobState if not s.is_terminal])

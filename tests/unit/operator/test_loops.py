@@ -29,7 +29,8 @@ async def test_a_bug_in_one_object_is_counted_and_the_object_is_tried_again() ->
     unused = cast("Any", None)
     loops = Loops(
         view=unused, work=work, store=unused, jobs=cast("Any", Broken()), pools=unused,
-        election=unused, audit=unused, metrics=OperatorMetrics(registry),
+        demand=unused, election=unused, audit=unused, wait_listed=unused,
+        metrics=OperatorMetrics(registry),
     )  # fmt: skip
     await loops._reconcile(KEY)
     assert len(work) == 1
@@ -81,8 +82,8 @@ async def test_no_pool_is_taken_for_deleted_before_all_pools_were_seen_once() ->
     unused = cast("Any", None)
     loops = Loops(
         view=unused, work=work, store=unused, jobs=unused, pools=cast("Any", pools),
-        election=cast("Any", Leading()), audit=cast("Any", audit),
-        metrics=OperatorMetrics(CollectorRegistry()),
+        demand=unused, election=cast("Any", Leading()), audit=cast("Any", audit),
+        wait_listed=unused, metrics=OperatorMetrics(CollectorRegistry()),
     )  # fmt: skip
     work.add(POOL)
     tasks = [asyncio.create_task(loops.work()), asyncio.create_task(loops.resync(3600))]

@@ -1,12 +1,22 @@
 """How many replicas a pool should have."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmjobs_core.names import PoolKey
 from llmjobs_core.pools import PoolRegistration, PoolStats
 from llmjobs_core.resources.pool import LLMWorkerPoolSpec
-from llmjobs_operator.scaling import Need, ScalingDecision, ScalingReason, decide_replicas
+from llmjobs_operator.scaling import (
+    Need,
+    ScalingDecision,
+    ScalingReason,
+    decide_replicas,
+    read_limits,
+    remember,
+)
 
 NOW_MS = 1_000_000_000
 
@@ -140,3 +150,66 @@ def test_the_decision_is_within_bounds_and_never_zero_with_work(
     assert replicas is not None
     assert replicas <= max(current, 4)
     assert replicas > 0 or queued + running == 0
+
+
+@given(
+    needs=st.lists(st.integers(1, 4), min_size=1, max_size=60),
+    queued=st.integers(1, 12),
+    current=st.integers(1, 4),
+)
+def test_a_history_that_keeps_only_what_matters_decides_the_same(
+    needs: list[int], queued: int, current: int
+) -> None:
+    since_ms = NOW_MS - 1000 * len(needs)
+    whole = tuple(Need(since_ms + 1000 * at, count) for at, count in enumerate(needs))
+    kept: list[Need] = []
+    for need in whole:
+        remember(kept, need, 30)
+    stats = make_stats(queued=queued)
+    assert decide(stats, current=current, history=tuple(kept)) == decide(
+        stats, current=current, history=whole
+    )
+
+
+def test_a_need_that_stays_the_same_is_two_readings_however_long_it_lasts() -> None:
+    history: list[Need] = []
+    for at_ms in range(0, 3_600_000, 500):
+        remember(history, Need(at_ms, 2), 60)
+    assert [need.at_ms for need in history] == [0, 3_599_500]
+
+
+def test_in_external_mode_replicas_are_left_as_they_are_and_the_need_is_told() -> None:
+    spec = make_spec(scaling={"mode": "external"})
+    decision = decide_replicas(
+        spec, make_stats(queued=12), current=1, ready=1, history=(), now_ms=NOW_MS
+    )
+    assert (decision.replicas, decision.reason) == (None, ScalingReason.EXTERNAL)
+    assert decision.needed == 3
+
+
+def test_in_external_mode_the_scale_subresource_decides() -> None:
+    spec = make_spec(scaling={"mode": "external"}, replicas=2)
+    decision = decide_replicas(
+        spec, make_stats(queued=12), current=0, ready=0, history=(), now_ms=NOW_MS
+    )
+    assert (decision.replicas, decision.needed) == (2, 3)
+
+
+def test_in_external_mode_an_unreachable_store_leaves_the_need_unknown() -> None:
+    spec = make_spec(scaling={"mode": "external"}, replicas=2)
+    decision = decide_replicas(spec, None, current=2, ready=2, history=(), now_ms=NOW_MS)
+    assert (decision.replicas, decision.needed) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits"),
+    [
+        ({"scaling": {"minReplicas": 1, "maxReplicas": 5}}, (1, 5)),
+        ({"scaling": {"maxReplicas": 5}, "replicas": 2}, (2, 2)),
+        ({"scaling": {"mode": "external", "maxReplicas": 5}, "replicas": 2}, None),
+    ],
+)
+def test_limits_are_told_where_they_are_ours(
+    changes: dict[str, Any], limits: tuple[int, int] | None
+) -> None:
+    assert read_limits(make_spec(**changes)) == limits

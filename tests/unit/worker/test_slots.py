@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from llmjobs_worker.slots import Slots
+from llmjobs_worker.slots import HeldSlot, Slots
 
 
 async def test_never_more_are_held_than_there_are() -> None:
@@ -80,3 +80,12 @@ async def test_a_freed_slot_is_told_of_when_nobody_waits() -> None:
     assert told == []
     slots.release()
     assert told == [1]
+
+
+async def test_a_held_slot_is_given_back_once() -> None:
+    slots = Slots(2)
+    await slots.acquire()
+    held = HeldSlot(slots)
+    held.release()
+    held.release()
+    assert slots.free == 2

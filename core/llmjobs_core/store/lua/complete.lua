@@ -8,8 +8,8 @@ if not j then return 0 end
 if not holds(ref, fence) then
   return was_ended_by(ref, fence, 1) and 1 or 0
 end
-if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], num(ARGV[15]),
-  num(ARGV[16]), ARGV[17]) then
+if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14] == '1',
+  num(ARGV[15]), num(ARGV[16]), ARGV[17] == '1') then
   return -1
 end
 stop_unit(j, ref)

@@ -1,21 +1,27 @@
--- Adds to checkpoints. ARGV: per unit ref, fence, text, tokens, token ids, prompt ids, reset, at,
--- void tokens, partial
+-- Adds to checkpoints. ARGV: the updates, packed, and all their ids in one string. An update has ref,
+-- fence, text, tokens, bytes of ids, bytes of prompt ids, reset, at, void tokens, partial.
+local updates, all_ids, from = cmsgpack.unpack(ARGV[3]), ARGV[4], 1
 local lost, jobs = {}, {}
 local function lose(ref, flag)
   lost[#lost + 1] = ref
   lost[#lost + 1] = flag
 end
-for i = 3, #ARGV, 10 do
-  local ref = ARGV[i]
-  local is_held, is_suspected = holds(ref, ARGV[i + 1])
+local function take_ids(size)
+  from = from + size
+  return string.sub(all_ids, from - size, from - 1)
+end
+for _, u in ipairs(updates) do
+  local ref = u[1]
+  local ids, prompt_ids = take_ids(u[5]), take_ids(u[6])
+  local is_held, is_suspected = holds(ref, u[2])
   if not is_held then
     lose(ref, lost_flag(ref))
   else
     local id = split_ref(ref)
-    jobs[id] = jobs[id] or load_job(id)
-    local added = add_progress(jobs[id], ref, ARGV[i + 2], num(ARGV[i + 3]), ARGV[i + 4],
-      ARGV[i + 5], ARGV[i + 6], num(ARGV[i + 7]), num(ARGV[i + 8]), ARGV[i + 9])
+    jobs[id] = jobs[id] or load_producer(id)
+    local added = add_progress(jobs[id], ref, u[3], u[4], ids, prompt_ids, u[7], u[8], u[9], u[10])
     if not added then lose(ref, '2') elseif is_suspected then note_advance(ref) end
   end
 end
+tell_shards()
 return lost

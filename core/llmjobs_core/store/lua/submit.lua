@@ -1,6 +1,7 @@
 -- Stores a job and queues it; the same idempotency key gives the same job.
--- ARGV: id, idempotency key with its namespace ('' none), fingerprint, labels, record fields...
-local id, idem, fingerprint, labels = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+-- ARGV: id, idempotency key with its namespace ('' none), fingerprint, labels, body, and the rest of
+-- the record as MessagePack (as 60 arguments of its own it would cost its sender three times as much)
+local id, idem, fingerprint, labels, body = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local known = idem ~= '' and call('HMGET', key('idem', idem), 'id', 'fp') or {}
 local seen = known[1] or (call('EXISTS', key('job', id)) == 1 and id)
@@ -14,20 +15,20 @@ if seen then
   end
 end
 
-local fields = {}
-for i = 7, #ARGV do fields[#fields + 1] = ARGV[i] end
-call('HSET', key('job', id), 'st', 'Pending', 'created', NOW, 'lab', labels, 'idem', idem, unpack(fields))
-local j = load_job(id)
-if call('HGET', key('pool', j.pool), 'acc') ~= '1' then
-  call('DEL', j.key)
-  return refuse('NOPOOL', 'pool ' .. j.pool .. ' is not there or takes no new jobs')
+local record = cmsgpack.unpack(ARGV[8])
+if body ~= '' then record.body = body end
+record.created, record.lab, record.idem = NOW, labels, idem
+if call('HGET', key('pool', record.pool), 'acc') ~= '1' then
+  return refuse('NOPOOL', 'pool ' .. record.pool .. ' is not there or takes no new jobs')
 end
 if idem ~= '' then call('HSET', key('idem', idem), 'id', id, 'fp', fingerprint) end
 
-j.st = 'Pending'
-if j.single then j.st = j.sus == '1' and 'Suspended' or 'Queued' end
-local reason = ({ Pending = 'AwaitingInput', Suspended = 'Suspended', Queued = 'Submitted' })[j.st]
-call('HSET', j.key, 'st', j.st, 'reason', reason)
+local st = 'Pending'
+if record.kind ~= 'batch' then st = record.sus == 1 and 'Suspended' or 'Queued' end
+record.st = st
+record.reason = ({ Pending = 'AwaitingInput', Suspended = 'Suspended', Queued = 'Submitted' })[st]
+if st == 'Queued' then record.queued = NOW end
+local j = create_job(id, record)
 for _, ns in ipairs({ j.ns, '*' }) do
   call('ZADD', key('ix', ns), 0, id)
   for label in string.gmatch(labels, '[^\n]+') do
@@ -40,14 +41,13 @@ count('submitted', j.pool .. '|' .. j.cls, 1)
 if j.st == 'Pending' then
   await_input(j)
 elseif j.st == 'Queued' then
-  call('HSET', j.key, 'queued', NOW)
   call('ZADD', key('age', j.pool), NOW, id)
   if j.qd ~= '' then call('ZADD', P .. 'dl', NOW + num(j.qd) * 1000, id) end
   pool_waiting(j, 1)
   enqueue(j)
 end
 -- The store lost it once: what its watchers have seen does not count any more.
-if call('HGET', j.key, 'again') then publish(j, 't', 'reset') end
+if record.again then publish(j, 't', 'reset') end
 tell_owner(j)
 if j.st == 'Queued' then dispatch(j.pool) end
 return { id, 1, j.st }

@@ -1,9 +1,34 @@
 -- Telling the world: event streams, indexes, and the one place where a job's state changes.
 
-local function publish(j, ...)
+local SHARD_MAXLEN = 5000  -- some seconds of the busiest shard, which every gateway reads at once
+local SHARD_EVENTS = 16    -- most in one entry, so that a shard's size is bounded
+
+-- Events on their way to the shard streams, by shard. A script tells of many jobs in few entries.
+local untold = {}
+
+local function tell_shard(shard)
+  call('XADD', P .. 'shard:' .. shard, 'MAXLEN', '~', SHARD_MAXLEN, '*', 'd',
+    cmsgpack.pack(untold[shard]))
+  untold[shard] = nil
+end
+
+local function tell_shards()
+  for shard in pairs(untold) do tell_shard(shard) end
+end
+
+-- Writes an event, all strings, into the job's own stream, and keeps it for `tell_shards`.
+local function note_event(j, ...)
   local eid = call('XADD', key('ev', j.id), '*', ...)
   local shard = (string.byte(j.id, -1) + string.byte(j.id, -2) * 3) % SHARDS
-  call('XADD', P .. 'shard:' .. shard, 'MAXLEN', '~', 20000, '*', 'j', j.id, 'e', eid, ...)
+  local events = untold[shard] or {}
+  untold[shard] = events
+  events[#events + 1] = { j.id, eid, ... }
+  if #events >= SHARD_EVENTS then tell_shard(shard) end
+end
+
+local function publish(j, ...)
+  note_event(j, ...)
+  tell_shards()
 end
 
 local function tell_owner(j, every_ms)

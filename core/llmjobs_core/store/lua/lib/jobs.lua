@@ -17,6 +17,23 @@ local function load_job(id)
   return j
 end
 
+-- Writes a new job's record at once; returns the job as load_job would, without asking for it again.
+local function create_job(id, record)
+  local j = { id = id, key = key('job', id) }
+  local flat = {}
+  for field, value in pairs(record) do
+    flat[#flat + 1] = field
+    flat[#flat + 1] = value
+  end
+  call('HSET', j.key, unpack(flat))
+  for _, field in ipairs(JOB_FIELDS) do
+    local value = record[field]
+    if NUMBERS[field] then j[field] = num(value) else j[field] = value and tostring(value) or '' end
+  end
+  j.single = j.kind ~= 'batch'
+  return j
+end
+
 local function add(j, field, delta)
   if delta ~= 0 then j[field] = call('HINCRBY', j.key, field, delta) end
 end

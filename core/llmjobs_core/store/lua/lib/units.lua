@@ -102,7 +102,8 @@ local function end_batch(j)
 end
 
 local function tell_line(j, line, ok)
-  publish(j, 't', 'line', 'line', line, 'ok', ok, 'done', j.nok + j.nfail + j.ncan, 'total', j.total)
+  publish(j, 't', 'line', 'line', line, 'ok', text(ok), 'done', text(j.nok + j.nfail + j.ncan),
+    'total', text(j.total))
 end
 
 -- Ends a stopped unit as failed; the job too, if it was its last.
