@@ -18,6 +18,7 @@ from llmjobs_testing.operators import (
     wait_condition,
     wait_until,
 )
+from llmjobs_testing.waiting import eventually_async
 
 CHAT = "/v1/chat/completions"
 
@@ -123,12 +124,16 @@ async def test_deleting_a_running_job_cancels_its_work(kubectl: Kubectl, driver:
     driver.beat()
     claim = await driver.claim_one()
     kubectl("delete", "lj", "a", "--timeout=30s")
+
+    async def is_removed() -> bool:
+        return (await driver.store.list_jobs(kubectl.namespace)).jobs == ()
+
+    # A moment later where the LLMJob was so young that it had no finalizer yet.
+    await eventually_async(is_removed, what="the job to be removed")
     lost = await driver.store.progress(
         [ProgressUpdate(ref=claim.ref, fence=claim.fence, text="late", tokens=1)]
     )
     assert [item.ref for item in lost] == [claim.ref]
-    page = await driver.store.list_jobs(kubectl.namespace)
-    assert page.jobs == ()
 
 
 async def test_a_job_that_ends_in_failure_says_why(kubectl: Kubectl, driver: Driver) -> None:
