@@ -73,8 +73,9 @@ demo-down: setup ## Stop the stack of `make demo`; its data stays
 embedded: programs ## Run the embedded stack end to end with the real model
 	@$(RUN) pytest tests/e2e -q
 
-e2e: setup $(HELM) ## Run the scenarios on a cluster with real pods; as root (E2E="-k upgrade")
-	@$(RUN) pytest tests/cluster -q $(E2E)
+e2e: setup $(HELM) $(KINDS) ## Run the scenarios on a cluster with real pods; as root (E2E="tests/cluster/test_upgrade.py")
+	@PYTHONPATH=e2e $(RUN) python -m llmjobs_e2e build
+	@$(RUN) pytest -q $(or $(E2E),tests/cluster)
 
 peers: $(UV)
 	@$(UV) sync --quiet --frozen --project bench/peers

@@ -191,7 +191,7 @@ class Rig:
     async def add_worker(self, engine: Server, *, concurrency: int, **settings: str) -> Server:
         """Start a worker of *concurrency* slots on *engine*; returns when its slots are known."""
         name = f"worker-{len(self._servers)}"
-        wanted_slots = await self._count_slots() + concurrency
+        others = set(await self._list_workers())
         wanted = {
             "redis_url": self.valkey.url,
             "pool": str(POOL),
@@ -204,7 +204,8 @@ class Rig:
         server = await self.add(name, ["-m", "llmjobs_worker"], env=build_env(wanted))
 
         async def are_there() -> bool:
-            return await self._count_slots() >= wanted_slots
+            # By its id: one that was killed a moment ago may still be told of, and then not.
+            return bool(set(await self._list_workers()) - others)
 
         await eventually_async(are_there, what=f"{name}'s slots", timeout_s=READY_TIMEOUT_S)
         return server
@@ -228,8 +229,8 @@ class Rig:
         await asyncio.gather(*(server.process.wait() for server in servers))
         self._servers = [server for server in self._servers if server not in servers]
 
-    async def _count_slots(self) -> int:
-        return sum(worker.slots for worker in await self.store.list_workers())
+    async def _list_workers(self) -> list[str]:
+        return [worker.id for worker in await self.store.list_workers()]
 
 
 def build_env(settings: Mapping[str, str]) -> dict[str, str]:

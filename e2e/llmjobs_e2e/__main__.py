@@ -1,20 +1,32 @@
-"""``python -m llmjobs_e2e``: ``up`` until Ctrl-C, ``up --keep``, ``down``, ``images``."""
+"""``python -m llmjobs_e2e``: ``up`` until Ctrl-C or ``--keep``, ``down``, ``build``, ``images``."""
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 
-from llmjobs_dev.binaries import BinariesUnavailableError
+from llmjobs_dev.binaries import BinariesUnavailableError, fetch_binaries
 from llmjobs_e2e.cluster import Cluster, find_kept, start_cluster
-from llmjobs_e2e.image_builds import build_archives
-from llmjobs_e2e.programs import fetch_programs
-from llmjobs_e2e.sandbox import NoRootError
+from llmjobs_e2e.image_builds import build_archives, find_vllm, list_images
+from llmjobs_e2e.programs import fetch_programs, fetch_prometheus
+from llmjobs_e2e.sandbox import NoRootError, require_root
 
 
 def say(text: str) -> None:
     """Tell the person at the terminal."""
     print(text, flush=True)
+
+
+def build() -> None:
+    """Build all that the scenarios need and is not in the cache: minutes, once."""
+    if os.environ.get("E2E_KUBECONFIG"):
+        asyncio.run(fetch_binaries(say))  # for kubectl
+        return
+    require_root()
+    asyncio.run(fetch_programs(say))
+    fetch_prometheus(say)
+    build_archives(say, [*list_images(), find_vllm()])
 
 
 def up(*, keep: bool) -> None:
@@ -53,7 +65,7 @@ def down() -> None:
 def main() -> None:
     """Do what the arguments say; failures are one message."""
     parser = argparse.ArgumentParser(prog="python -m llmjobs_e2e", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "images"])
+    parser.add_argument("command", choices=["up", "down", "build", "images"])
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     options = parser.parse_args()
     try:
@@ -61,12 +73,12 @@ def main() -> None:
             up(keep=options.keep)
         elif options.command == "down":
             down()
+        elif options.command == "build":
+            build()
         else:
             for path in build_archives(say):
                 say(f"{path} {path.stat().st_size // 2**20} MiB")
-    except (
-        BinariesUnavailableError, NoRootError, RuntimeError,
-    ) as error:  # fmt: skip
+    except (BinariesUnavailableError, NoRootError, RuntimeError) as error:
         sys.exit(str(error))
 
 

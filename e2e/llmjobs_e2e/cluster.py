@@ -4,15 +4,16 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmjobs_dev.binaries import default_cache_dir
 from llmjobs_dev.go_build import Say
 from llmjobs_e2e.image_builds import build_archives
-from llmjobs_e2e.node import READY
+from llmjobs_e2e.node import READY, import_images
 from llmjobs_e2e.node_files import NODE_NAME, Network, NodeFolders
+from llmjobs_e2e.programs import find_ctr
 from llmjobs_e2e.sandbox import Sandbox, remove_folder, require_root, start_sandbox
 
 _READY_TIMEOUT_S = 180.0
@@ -38,6 +39,10 @@ class Cluster:
     def logs(self) -> Path:
         """The logs of the programs of control plane and node."""
         return NodeFolders(self.folder).logs
+
+    def add_images(self, archives: Sequence[Path]) -> None:
+        """Give the node more images than it started with. Raises RuntimeError."""
+        import_images(find_ctr(), NodeFolders(self.folder).socket, archives)
 
     def stop(self) -> None:
         """End it and remove all that it made."""
@@ -73,14 +78,17 @@ def start_cluster(say: Say, *, keep: bool = False) -> Cluster:
 
 
 def find_kept() -> Cluster | None:
-    """Return the cluster that ``up --keep`` left running, if it does."""
+    """Return the cluster that ``up --keep`` left running; remove what an ended one left."""
     try:
         state = json.loads(_state_file().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     sandbox = Sandbox(Network(state["index"]), state["pid"])
-    folder = Path(state["folder"])
-    return Cluster(sandbox, folder) if sandbox.is_running and folder.exists() else None
+    cluster = Cluster(sandbox, Path(state["folder"]))
+    if sandbox.is_running:
+        return cluster
+    cluster.stop()
+    return None
 
 
 def _state_file() -> Path:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llmjobs_dev.control_plane import ADMINS, ControlPlane
@@ -66,6 +66,13 @@ def build_network(network: Network) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
 
 
+def import_images(ctr: str, socket: Path, archives: Sequence[Path]) -> None:
+    """Give containerd the images in *archives*. Raises RuntimeError."""
+    for archive in archives:
+        place = ("--address", str(socket), "--namespace", "k8s.io")
+        run(ctr, *place, "images", "import", "--local", str(archive))
+
+
 class Node:
     """A control plane and one node, each program started again whenever it ends."""
 
@@ -96,7 +103,12 @@ class Node:
         folders.socket.parent.mkdir()
         await self._start("containerd", "--config", str(folders.files / "containerd.toml"))
         await self._wait_for_socket()
-        await asyncio.gather(self._import(archives), self._plane.start())
+        await asyncio.gather(
+            asyncio.to_thread(
+                import_images, self._programs.path("ctr"), self._folders.socket, archives
+            ),
+            self._plane.start(),
+        )
         await self._start_kubelet()
         proxy = self._plane.kubeconfig_for("kube-proxy", user="system:kube-proxy")
         await self._start(
@@ -127,14 +139,6 @@ class Node:
             f"--root-dir={folders.kubelet}", f"--hostname-override={NODE_NAME}",
             f"--node-ip={self._network.node}",
         )  # fmt: skip
-
-    async def _import(self, archives: list[Path]) -> None:
-        if not archives:
-            return
-        ctr = [self._programs.path("ctr"), "--address", str(self._folders.socket)]
-        for archive in archives:
-            argv = [*ctr, "--namespace", "k8s.io", "images", "import", "--local", str(archive)]
-            await asyncio.to_thread(run, *argv)
 
     async def _start(self, program: str, *flags: str) -> None:
         process = Process(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmjobs_e2e.image_builds import ROOT
+from llmjobs_e2e.builder import ROOT
 from llmjobs_e2e.target import HELM4, Target
 
 MODEL = "scripted"

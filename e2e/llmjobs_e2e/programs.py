@@ -63,7 +63,16 @@ class _Module:
         return all(os.access(self.target() / name, os.X_OK) for name in self.packages)
 
 
-_CONTAINERD = "github.com/containerd/containerd/v2/cmd"
+_CONTAINERD_CMD = "github.com/containerd/containerd/v2/cmd"
+_CONTAINERD = _Module(
+    "containerd",
+    _HERE / "modules" / "containerd",
+    {
+        name: f"{_CONTAINERD_CMD}/{name}"
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    },
+    tags="no_btrfs no_devmapper no_zfs",
+)
 _MODULES = (
     _Module(
         f"kubernetes-{KUBERNETES_VERSION}",
@@ -71,17 +80,16 @@ _MODULES = (
         {name: kubernetes_package(name) for name in ("kubelet", "kube-proxy")},
         ldflags=version_flags(),
     ),
-    _Module(
-        "containerd",
-        _HERE / "modules" / "containerd",
-        {
-            name: f"{_CONTAINERD}/{name}"
-            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
-        },
-        tags="no_btrfs no_devmapper no_zfs",
-    ),
+    _CONTAINERD,
     _Module("coredns", _HERE / "modules" / "coredns", {"coredns": "github.com/coredns/coredns"}),
 )
+_PROMETHEUS = _Module(
+    "prometheus",
+    _HERE / "modules" / "prometheus",
+    {"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+    tags="remove_all_sd enable_kubernetes_sd",
+)
+"""Debian's package knows no service discovery of Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,20 @@ async def fetch_programs(say: Say) -> NodePrograms:
     for module in _MODULES:
         _build(module, say)
     return NodePrograms(plane, tuple(module.target() for module in _MODULES), cni)
+
+
+def find_ctr() -> str:
+    """Return the path of containerd's client, which `fetch_programs` built."""
+    return str(_CONTAINERD.target() / "ctr")
+
+
+def fetch_prometheus(say: Say) -> Path:
+    """Return a Prometheus that finds its targets by the API server, built where it was not yet.
+
+    Raises ProgramsMissingError where it can't be built.
+    """
+    _build(_PROMETHEUS, say)
+    return _PROMETHEUS.target() / "prometheus"
 
 
 def _require_system() -> Path:

@@ -20,6 +20,9 @@ from llmjobs_e2e.node_files import Network
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 180.0
+"""The kernel writes what containers left in memory first, gigabytes of it."""
+_MODULE = "llmjobs_e2e.node"
 _MOST = 20
 
 
@@ -52,17 +55,21 @@ class Sandbox:
 
     @property
     def is_running(self) -> bool:
-        """Whether the node's process is there."""
-        return Path(f"/proc/{self.pid}/ns/net").exists()
+        """Whether the node's process is there, and its number not another's by now."""
+        try:
+            return _MODULE.encode() in Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """End the node with all that it made; returns when that is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         if self._holder is not None:
             self._holder.wait()
         link = Path("/sys/class/net") / self.network.link
-        deadline_s = time.monotonic() + _TIMEOUT_S
+        deadline_s = time.monotonic() + _END_TIMEOUT_S
         while self.is_running or link.exists():
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"{link.name} or process {self.pid} does not go")
@@ -104,7 +111,7 @@ def start_sandbox(folder: Path, archives: list[Path], *, detached: bool = False)
     log = folder / "node.log"
     inner = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
     network = _claim_network()
-    argv = [sys.executable, "-m", "llmjobs_e2e.node", str(folder), str(network.index)]
+    argv = [sys.executable, "-m", _MODULE, str(folder), str(network.index)]
     with log.open("ab") as out:
         holder = subprocess.Popen(
             ["unshare", "--mount", "--net", "--", *inner, *argv, *map(str, archives)],
@@ -195,5 +202,6 @@ def remove_cgroups(network: Network) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove what the node wrote."""
-    shutil.rmtree(folder, ignore_errors=False)
+    """Remove what the node wrote, if that was not done."""
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -13,11 +13,13 @@ from typing import Any
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmjobs_e2e.builder import ROOT
 from llmjobs_e2e.cluster import Cluster, find_kubectl
-from llmjobs_e2e.image_builds import NEXT_TAG, ROOT, read_version
+from llmjobs_e2e.image_builds import NEXT_TAG, read_version
 from llmjobs_e2e.node_files import NodeFolders
 
 HELM = ROOT / ".tools" / "helm"
+KINDS = ROOT / ".tools" / "kinds"
 HELM4, HELM3 = HELM / "helm-4.2", HELM / "helm-3.17"
 SYSTEM = "llmjobs-system"
 RELEASE = "llmjobs"
@@ -56,6 +58,11 @@ class Images:
     def llama(self) -> str:
         """llama.cpp with its small model."""
         return f"{self.prefix}llmjobs-llama:{self.tag}"
+
+    @property
+    def vllm(self) -> str:
+        """VLLM for CPUs with a tiny model; our own clusters get it by `Cluster.add_images`."""
+        return f"{self.prefix}llmjobs-e2e-vllm:0"
 
     @property
     def engine(self) -> str:
@@ -132,6 +139,16 @@ class Target:
         """Install the chart and wait until all of it is ready; returns what Helm said."""
         argv = ["install", RELEASE, str(ROOT / "charts" / "llmjobs"), "--wait", "--timeout=120s"]
         return self.helm(*argv, values=values or self.values(), helm=helm)
+
+    def add_foreign_kinds(self) -> None:
+        """Add the kinds that Prometheus operator, KEDA and Gateway API bring, to our own cluster.
+
+        Nobody acts on them here; the chart makes its monitors where they are known.
+        """
+        if self.own is None:
+            return
+        self.kubectl("apply", "--server-side", "-f", str(KINDS))
+        self.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
 
     def is_installed(self) -> bool:
         """Whether the release is there."""

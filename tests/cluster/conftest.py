@@ -80,6 +80,7 @@ def installed(target: Target) -> Installed:
     """The product in its restricted namespace, as `docs/install.md` has it."""
     if target.is_installed():  # of a run before, on a cluster that was kept
         return Installed("", 0.0)
+    target.add_foreign_kinds()
     target.offer_volume("valkey")
     target.create_namespace(SYSTEM)
     started_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The release is uninstalled, and installed again: what teams made is theirs."""
+"""The release is uninstalled, and installed again by an older Helm: what teams made is theirs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 
 from llmjobs_chaos.load import Clients
 from llmjobs_e2e.pools import build_llmjob, build_scripted, delete_pool, install_pool
-from llmjobs_e2e.target import RELEASE, Target
+from llmjobs_e2e.target import HELM3, RELEASE, Target
 
 POOL = "lasting"
 
@@ -27,7 +27,7 @@ def reinstalled(target: Target, team: str, lasting: str) -> str:
     target.kubectl("-n", team, "wait", "lj/before", "--for=condition=Complete", "--timeout=60s")
     job_id: str = target.get("lj", "before", team)["status"]["jobId"]
     target.helm("uninstall", RELEASE, "--wait", "--timeout=120s")
-    target.install()
+    target.install(helm=HELM3)
     return job_id
 
 

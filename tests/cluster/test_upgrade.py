@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from llmjobs_chaos.load import Clients
+from llmjobs_e2e.builder import ROOT
 from llmjobs_e2e.crowd import Crowd
-from llmjobs_e2e.image_builds import ROOT
 from llmjobs_e2e.pools import build_scripted, delete_pool, install_pool
 from llmjobs_e2e.target import RELEASE, Target
 

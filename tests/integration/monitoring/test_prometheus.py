@@ -1,12 +1,9 @@
 """Dashboards and alerts on a real Prometheus that scraped the running system."""
 
-import math
 import re
-from typing import Any
 
 import pytest
 
-from llmjobs_monitoring.dashboards import DASHBOARDS
 from llmjobs_monitoring.inventory import Source, list_metrics
 from llmjobs_monitoring.rules import RUNBOOK_BASE_URL
 from llmjobs_testing import promql
@@ -14,11 +11,7 @@ from llmjobs_testing.monitored import Seen
 from llmjobs_testing.prometheus_tools import ROOT
 from llmjobs_testing.servers import ServerThread
 
-PANELS = {
-    f"{dashboard.uid}-{panel.title}": [query.expr for query in panel.queries]
-    for dashboard in DASHBOARDS
-    for panel in dashboard.panels
-}
+PANELS = promql.list_panels()
 RUNBOOK_QUERIES = [
     query
     for page in sorted((ROOT / "docs" / "runbooks").glob("*.md"))
@@ -27,17 +20,12 @@ RUNBOOK_QUERIES = [
 ]
 
 
-def has_data(series: list[dict[str, Any]]) -> bool:
-    """Whether any point is a number."""
-    return any(not math.isnan(float(value)) for one in series for _, value in one["values"])
-
-
 @pytest.mark.parametrize("panel", PANELS)
 def test_no_query_of_a_panel_is_empty(panel: str, seen: Seen, server_thread: ServerThread) -> None:
     for expression in PANELS[panel]:
         asked = promql.fill_in(expression, namespace="(chaos)", interval="10s")
         series = server_thread.run(seen.prometheus.query_since_begin(asked))
-        assert has_data(series), asked
+        assert promql.has_data(series), asked
 
 
 @pytest.mark.parametrize("query", RUNBOOK_QUERIES)

@@ -21,6 +21,7 @@ from aiohttp import web
 from llmjobs_testing.engine_generate import Generation, Step, build_generation
 from llmjobs_testing.engine_journal import Journal
 from llmjobs_testing.engine_script import Script, Seen, build_script
+from llmjobs_testing.vllm_page import VllmPage
 
 Kind = Literal["vllm", "llamacpp", "external"]
 MODEL = "scripted"
@@ -47,6 +48,7 @@ class ScriptedEngine:
         self.api_key = api_key
         self.seen: list[Seen] = []
         self._journal = journal
+        self._page = VllmPage()
         self.url = ""
         self._host = host
         self._port = port
@@ -62,6 +64,7 @@ class ScriptedEngine:
         app.router.add_post("/v1/embeddings", self._embed)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(
@@ -207,6 +210,10 @@ class ScriptedEngine:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(status=200 if self.healthy else 503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """What a real vLLM served once: names and labels are its own, figures are not ours."""
+        return web.Response(text=self._page.read())
 
     async def _stats(self, _: web.Request) -> web.Response:
         requests = [seen.summary() for seen in self.seen]

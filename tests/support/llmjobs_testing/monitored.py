@@ -6,6 +6,7 @@ go wrong on purpose, so that panels of errors have something to show, and three 
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from llmjobs_monitoring.rules import render_rules
 from llmjobs_testing.gateways import Client
 from llmjobs_testing.kubectl import Kubectl
 from llmjobs_testing.operators import build_job, build_pool, install
-from llmjobs_testing.prometheus import Prometheus, Target
+from llmjobs_testing.prometheus import Prometheus, Target, build_static, run_prometheus
 from llmjobs_testing.vllm_page import run_vllm_page
 from llmjobs_testing.waiting import eventually_async
 
@@ -50,13 +51,13 @@ async def observe(stack: AsyncExitStack, folder: Path) -> Seen:
         await cluster.add_worker(metrics_port=str(port))
     await cluster.wait_slots(16)
     vllm_port = await stack.enter_async_context(run_vllm_page())
-    targets = list_targets(cluster, ports, vllm_port)
+    scrapes = build_static(list_targets(cluster, ports, vllm_port))
     prometheus = await stack.enter_async_context(
-        Prometheus(folder / "prometheus", targets, render_rules(FASTER))
+        run_prometheus(folder / "prometheus", scrapes, render_rules(FASTER))
     )
     client = Client(gateway.url)
     stack.push_async_callback(client.close)
-    await work(client, kubectl)
+    await work(client, kubectl.apply, POOL.name)
     await disturb(client, cluster, prometheus)
     fired = await lose_workers(client, cluster, prometheus)
     fired |= await lose_redis(client, kubectl, cluster, prometheus)
@@ -109,16 +110,16 @@ def build_batch(count: int) -> dict[str, Any]:
     return {"data": data, "headers": {"Content-Type": "application/jsonl"}}
 
 
-async def work(client: Client, kubectl: Kubectl) -> None:
+async def work(client: Client, apply: Callable[..., None], pool: str) -> None:
     """Jobs by both doors: watched, batched, held, cancelled, refused, failed, tried again."""
-    await asyncio.to_thread(kubectl.apply, *(build_job(f"k{i}", model=MODEL) for i in range(3)))
+    await asyncio.to_thread(apply, *(build_job(f"k{i}", model=MODEL) for i in range(3)))
     held = await client.submit(body=body(tokens=200, rate=10))
     long = await client.submit(body=body(tokens=400, rate=20))
     for _ in range(3):
         await client.submit(body=body(status=400))
         await client.submit(body=body(status=503, times=1, key="once"))
         await client.call("GET", "/jobs/job-that-is-not-there")
-    await client.call("POST", f"/jobs?pool={POOL.name}&class=batch", **build_batch(9))
+    await client.call("POST", f"/jobs?pool={pool}&class=batch", **build_batch(9))
     for _ in range(8):
         watched = await client.submit(body=body(tokens=30, rate=60))
         async with client.stream(f"/jobs/{watched}/events") as events:

@@ -1,9 +1,12 @@
 """What an expression of PromQL is about, by a real parser."""
 
+import math
 import re
+from typing import Any
 
 import promql_parser
 
+from llmjobs_monitoring.dashboards import DASHBOARDS
 from llmjobs_monitoring.panels import Dashboard
 
 _MACROS = {"$__rate_interval": "1m", "$__range": "1h", "$gpu_price": "2.5"}
@@ -36,3 +39,17 @@ def _name_of(matchers: promql_parser.Matchers) -> str:
 def list_expressions(dashboard: Dashboard) -> list[tuple[str, str]]:
     """Return title and expression of every query of a dashboard."""
     return [(panel.title, query.expr) for panel in dashboard.panels for query in panel.queries]
+
+
+def list_panels() -> dict[str, list[str]]:
+    """Return the expressions of every panel of every dashboard, by dashboard and title."""
+    return {
+        f"{dashboard.uid}-{panel.title}": [query.expr for query in panel.queries]
+        for dashboard in DASHBOARDS
+        for panel in dashboard.panels
+    }
+
+
+def has_data(series: list[dict[str, Any]]) -> bool:
+    """Whether any point of what a range query returned is a number."""
+    return any(not math.isnan(float(value)) for one in series for _, value in one["values"])

@@ -24,15 +24,25 @@ def repeat(page: str, times: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+class VllmPage:
+    """The page of an engine that did one recording's worth of work more at each reading."""
+
+    def __init__(self) -> None:
+        self._readings = 0
+
+    def read(self) -> str:
+        """Return the page as it is now."""
+        self._readings += 1
+        return repeat(RECORDED.read_text(encoding="utf-8"), self._readings)
+
+
 @asynccontextmanager
 async def run_vllm_page() -> AsyncIterator[int]:
-    """Serve the page, one recording's worth of work more with every scrape; gives its port."""
-    page, scrapes = RECORDED.read_text(encoding="utf-8"), 0
+    """Serve the page; gives its port."""
+    page = VllmPage()
 
     async def serve(_: web.Request) -> web.Response:
-        nonlocal scrapes
-        scrapes += 1
-        return web.Response(text=repeat(page, scrapes))
+        return web.Response(text=page.read())
 
     app = web.Application()
     app.router.add_get("/metrics", serve)
