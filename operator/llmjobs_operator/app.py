@@ -13,6 +13,7 @@ from llmjobs_core.store import ChangeReader, JobStore, StoreOptions, build_feed_
 from llmjobs_core.tasks import end_tasks
 from llmjobs_operator.audit import ClusterAudit
 from llmjobs_operator.cluster import Cluster
+from llmjobs_operator.endings import Endings
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
 from llmjobs_operator.loops import Loops
@@ -70,7 +71,10 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
     def poke_jobs(pool: PoolKey) -> None:
         loops.look_at_jobs_of(pool)
 
-    jobs = JobReconciler(cluster, store, view, work, metrics, poke_pool=poke_pool, now_ms=now_ms)
+    endings = Endings(cluster, now_ms=now_ms)
+    jobs = JobReconciler(
+        cluster, store, view, work, metrics, endings, poke_pool=poke_pool, now_ms=now_ms
+    )
     demand = PoolDemand(store, view, now_ms=now_ms)
     pools = PoolReconciler(
         cluster,
@@ -83,7 +87,7 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
         poke_jobs=poke_jobs,
         now_ms=now_ms,
     )
-    sightings = Sightings(view, work, jobs, election, poke_pool=poke_pool)
+    sightings = Sightings(view, work, jobs, election, endings, poke_pool=poke_pool)
     audit = ClusterAudit(
         cluster,
         store,

@@ -157,6 +157,11 @@ class Cluster:
         """Return an object as it is now; raises ObjectGone, ClusterUnavailable."""
         return await self._call("GET", self._path(key))
 
+    async def is_namespace_ending(self, name: str) -> bool:
+        """Whether a namespace is being deleted; raises ObjectGone, ClusterRefused."""
+        body = await self._call("GET", f"/api/v1/namespaces/{name}")
+        return bool(body.get("metadata", {}).get("deletionTimestamp"))
+
     async def list_stamps(
         self, kind: Kind, namespace: str, *, selector: str = ""
     ) -> dict[ObjectKey, Stamp]:

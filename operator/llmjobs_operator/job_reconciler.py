@@ -14,6 +14,7 @@ from llmjobs_core.store import JobStore, Standing
 from llmjobs_operator.audit import release_job
 from llmjobs_operator.cluster import Cluster, ObjectGone
 from llmjobs_operator.conditions import is_true
+from llmjobs_operator.endings import Endings
 from llmjobs_operator.job_events import NewEvent, plan_job_events
 from llmjobs_operator.job_plan import JobPlan, Step, plan_job
 from llmjobs_operator.job_reads import JobReads
@@ -53,10 +54,12 @@ class JobReconciler:
         view: ClusterView,
         work: Worklist,
         metrics: OperatorMetrics,
+        endings: Endings,
         *,
         poke_pool: Callable[[PoolKey], None],
         now_ms: Callable[[], int],
     ) -> None:
+        self._endings = endings
         self._cluster = cluster
         self._store = store
         self._view = view
@@ -222,7 +225,11 @@ class JobReconciler:
         await self._end_work(meta.namespace, meta.uid)
         rest = [name for name in meta.finalizers if name != FINALIZER]
         with contextlib.suppress(ObjectGone):
-            await self._cluster.apply_finalizers(key, meta.uid, meta.resource_version, rest)
+            body = await self._cluster.apply_finalizers(key, meta.uid, meta.resource_version, rest)
+            self._view.see(key, body)
+        if not rest:
+            # Gone with its last finalizer. Until that is told, news of its job would find it here.
+            self._view.forget(key, meta.uid)
         self._written_ms.pop(meta.uid, None)
 
     async def _end_work(self, namespace: str, uid: str) -> None:
@@ -303,6 +310,8 @@ class JobReconciler:
                 self._settling.settle(key)
             elif fresh and before != status:
                 self._work.add(key, delay_s=STATUS_FRESH_S)
+            return
+        if await self._endings.is_ending(key.namespace):
             return
         try:
             body = await self._cluster.apply_status(key, meta.uid, status, before)

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmjobs_core.names import PoolKey
 from llmjobs_operator.audit import LISTED
+from llmjobs_operator.endings import Endings
 from llmjobs_operator.job_plan import plan_expiry
 from llmjobs_operator.job_reconciler import JobReconciler
 from llmjobs_operator.leader import LeaderElection
@@ -31,6 +32,7 @@ class Sightings:
         work: Worklist,
         jobs: JobReconciler,
         election: LeaderElection,
+        endings: Endings,
         *,
         poke_pool: Callable[[PoolKey], None],
     ) -> None:
@@ -38,6 +40,7 @@ class Sightings:
         self._work = work
         self._jobs = jobs
         self._election = election
+        self._endings = endings
         self._poke_pool = poke_pool
         self._listed = asyncio.Event()
         self._silence: asyncio.TimerHandle | None = None
@@ -58,6 +61,8 @@ class Sightings:
             self._view.forget(key, meta["uid"])
         else:
             self._view.see(key, body, anyway=event["type"] == LISTED)
+        if gone or meta.get("deletionTimestamp"):
+            self._endings.suspect(key.namespace)
         if kind in OWNED_KINDS:
             pool = pool_of(body)
             if pool is not None:

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from llmjobs_core.jobs import ProgressUpdate
 from llmjobs_core.states import JobState
@@ -206,3 +207,41 @@ async def test_a_job_by_kubectl_is_there_by_http_names(kubectl: Kubectl, driver:
     await wait_condition(kubectl, "lj/a", "condition=Accepted")
     (record,) = (await driver.store.list_jobs(kubectl.namespace)).jobs
     assert (record.name, record.state) == ("a", JobState.QUEUED)
+
+
+@pytest.mark.usefixtures("operator")
+async def test_a_deleted_llmjob_is_let_go_by_one_write(kubectl: Kubectl) -> None:
+    names = [f"j{number}" for number in range(8)]
+    kubectl.apply(build_pool(), *(build_job(name) for name in names))
+    for name in names:
+        await wait_condition(kubectl, f"lj/{name}", "jsonpath={.metadata.finalizers[0]}")
+    before = count_requests(kubectl, code="404")
+    kubectl("delete", "lj", *names, "--timeout=60s")
+    # What comes after it in the operator's work is done, so nothing of theirs is left.
+    kubectl.apply(build_job("after"))
+    await wait_condition(kubectl, "lj/after", "condition=Accepted")
+    assert count_requests(kubectl, code="404") == before
+
+
+@pytest.mark.usefixtures("operator")
+async def test_an_ending_namespace_is_told_nothing(kubectl: Kubectl) -> None:
+    kubectl.apply(build_pool(), *(build_job(f"j{number}") for number in range(40)))
+    for number in range(40):
+        await wait_condition(kubectl, f"lj/j{number}", "condition=Accepted")
+    before = count_requests(kubectl, subresource="status")
+    kubectl("delete", "namespace", kubectl.namespace, "--timeout=120s")
+    told = count_requests(kubectl, subresource="status") - before
+    assert told < 10
+
+
+def count_requests(kubectl: Kubectl, **labels: str) -> float:
+    """Return how many changes of LLMJobs the API server was asked for."""
+    families = text_string_to_metric_families(kubectl("get", "--raw", "/metrics"))
+    wanted = {"resource": "llmjobs", "verb": "PATCH", **labels}
+    return sum(
+        sample.value
+        for family in families
+        if family.name == "apiserver_request"
+        for sample in family.samples
+        if sample.name.endswith("_total") and wanted.items() <= sample.labels.items()
+    )

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, cast
 
+from llmjobs_operator.endings import Endings
 from llmjobs_operator.objects import Kind, ObjectKey
 from llmjobs_operator.sightings import Sightings
 from llmjobs_operator.view import ClusterView
@@ -48,8 +49,9 @@ class Scene:
     def __init__(self, *, leads: bool = True) -> None:
         self.view, self.work = ClusterView(), Worklist()
         unused, election = cast("Any", None), cast("Any", Election(leads))
+        self.endings = Endings(unused, now_ms=lambda: 0)
         self.sightings = Sightings(
-            self.view, self.work, unused, election, poke_pool=lambda _pool: None
+            self.view, self.work, unused, election, self.endings, poke_pool=lambda _pool: None
         )
 
     def see(self, kind: str | None, body: dict[str, Any]) -> int:
