@@ -20,8 +20,6 @@ from llmjobs_e2e.node_files import Network
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _TIMEOUT_S = 60.0
-_END_TIMEOUT_S = 180.0
-"""The kernel writes what containers left in memory first, gigabytes of it."""
 _MODULE = "llmjobs_e2e.node"
 _MOST = 20
 
@@ -63,18 +61,31 @@ class Sandbox:
 
     def kill(self) -> None:
         """End the node with all that it made; returns when that is gone."""
+        inside: list[int] = []
         if self.is_running:
+            inside = list_descendants(self.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         if self._holder is not None:
             self._holder.wait()
-        link = Path("/sys/class/net") / self.network.link
-        deadline_s = time.monotonic() + _END_TIMEOUT_S
-        while self.is_running or link.exists():
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while self.is_running or any(Path(f"/proc/{pid}").exists() for pid in inside):
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"{link.name} or process {self.pid} does not go")
+                raise TimeoutError(f"process {self.pid} or one of {inside} does not go")
             time.sleep(0.05)
+        self._disconnect()
         remove_cgroups(self.network)
+
+    def _disconnect(self) -> None:
+        """Remove the link.
+
+        The kernel does so with the namespace, but keeps that for as long as a connection of a dead
+        process waits for its peer, which is dead as well: a minute.
+        """
+        link = self.network.link
+        if (Path("/sys/class/net") / link).exists():
+            with contextlib.suppress(RuntimeError):  # gone by now
+                run("ip", "link", "delete", link)
 
     def find(self, program: str) -> int:
         """Return the process id of one of the node's programs. Raises ProcessLookupError."""
