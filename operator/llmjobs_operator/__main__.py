@@ -13,11 +13,6 @@ from llmjobs_operator.app import run_operator
 from llmjobs_operator.settings import OperatorSettings
 from llmjobs_operator.watching import end_at_signals
 
-if sys.platform != "win32":
-    from uvloop import new_event_loop
-else:
-    from asyncio import new_event_loop
-
 _log = structlog.get_logger(__name__)
 
 
@@ -39,8 +34,9 @@ def main() -> None:
     # Kopf logs each object it sees; ours say what was done.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_run(settings))
+        # Not by uvloop: where an API server resets connections, it may take a new one for an old
+        # one of the same number. Such an error ended Kopf, and nothing was watched or led after it.
+        asyncio.run(_run(settings))
     except PermanentError as error:
         _log.critical("operator_failed", error=str(error))
         sys.exit(1)
