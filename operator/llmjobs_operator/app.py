@@ -125,8 +125,10 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
     )
     tasks = [watching, *(asyncio.create_task(one) for one in standing)]
     _log.info("operator_started", identity=settings.identity)
+    is_asked_to_end = False
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        is_asked_to_end = stop.is_set()
     finally:
         stop.set()
         await end_tasks(tasks[1:])
@@ -138,3 +140,5 @@ async def run_operator(settings: OperatorSettings, stop: asyncio.Event) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise result
+    if not is_asked_to_end:
+        raise RuntimeError("a part of the operator was cancelled from outside")

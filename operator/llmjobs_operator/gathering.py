@@ -35,9 +35,16 @@ class Gathering(Generic[K, V]):
         return await answer
 
     async def _read_all(self) -> None:
-        while self._asked:
-            asked, self._asked = self._asked[:_MOST], self._asked[_MOST:]
-            await self._answer(asked)
+        asked: Sequence[tuple[K, asyncio.Future[V]]] = ()
+        try:
+            while self._asked:
+                asked, self._asked = self._asked[:_MOST], self._asked[_MOST:]
+                await self._answer(asked)
+        finally:
+            # Where this is cancelled, nobody may wait for it any longer.
+            left, self._asked = [*asked, *self._asked], []
+            for _, answer in left:
+                answer.cancel()
 
     async def _answer(self, asked: Sequence[tuple[K, asyncio.Future[V]]]) -> None:
         keys = [key for key, _ in asked]

@@ -77,6 +77,8 @@ def configure_kopf(settings: kopf.OperatorSettings, *, scan: bool) -> None:
     settings.networking.error_backoffs = Backoffs()
     settings.watching.server_timeout = WATCH_S
     settings.watching.inactivity_timeout = SILENCE_S
+    # Kopf takes its own end for the process's, and kills that ten minutes later: see `watching`.
+    settings.process.ultimate_exiting_timeout = None
 
 
 def build_registry(seen: Seen, *, scan: bool) -> kopf.OperatorRegistry:

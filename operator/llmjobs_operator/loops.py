@@ -92,7 +92,11 @@ class Loops:
         except asyncio.CancelledError:
             await end_tasks([attempt])
             raise
-        error = attempt.exception() if not attempt.cancelled() else None
+        if attempt.cancelled():
+            # Not by us: Kopf cancels whatever began while it ran, when it ends by itself.
+            error: BaseException | None = asyncio.CancelledError("cancelled from outside")
+        else:
+            error = attempt.exception()
         if error is None:
             self._failures.pop(key, None)
         else:

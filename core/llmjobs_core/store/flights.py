@@ -14,6 +14,7 @@ from typing import Any
 
 import redis.asyncio
 
+from llmjobs_core.errors import StoreUnavailable
 from llmjobs_core.store.scripts import Arg, ScriptName, run_script, run_scripts
 from llmjobs_core.tasks import end_tasks
 
@@ -37,6 +38,7 @@ class Flights:
         self._client = client
         self._boarding: list[_Call] = []
         self._under_way: set[asyncio.Task[list[Any]]] = set()
+        self._is_closing = False
 
     async def run(self, name: ScriptName, args: Sequence[Arg]) -> Any:
         """Run one script, as `run_script` does, together with what else leaves now."""
@@ -49,6 +51,7 @@ class Flights:
 
     async def close(self) -> None:
         """End what is under way; whoever waits for it is cancelled."""
+        self._is_closing = True
         await end_tasks(self._under_way)
 
     def _leave(self) -> None:
@@ -67,11 +70,13 @@ class Flights:
 
     def _land(self, calls: Sequence[_Call], task: asyncio.Task[list[Any]]) -> None:
         self._under_way.discard(task)
-        if task.cancelled():
+        if task.cancelled() and self._is_closing:
             for call in calls:
                 call.reply.cancel()
             return
-        failure = task.exception()
+        # By somebody who knows nothing of who waits here; to them it is a call without an answer.
+        lost = StoreUnavailable("the call to Redis was cancelled") if task.cancelled() else None
+        failure = lost or task.exception()
         replies = [failure] * len(calls) if failure else task.result()
         for call, reply in zip(calls, replies, strict=True):
             if call.reply.done():

@@ -135,7 +135,9 @@ async def test_an_unhealthy_engines_work_is_handed_to_another(
         engine.healthy = False
         await first.wait_logged("engine_unhealthy")
         async with make_worker("b", engine_url=other.url):
-            await eventually(lambda: len(other.seen) == 1, what="the request at the other engine")
+            await eventually(
+                lambda: other.stalled_streams == 1, what="the request at the other engine"
+            )
             other.resume()
             assert (await wait_state(store, job_id)).state is JobState.SUCCEEDED
         assert other.seen[0].start == 20

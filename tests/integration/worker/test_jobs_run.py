@@ -49,7 +49,7 @@ async def test_64_jobs_run_side_by_side(
     bodies = [make_body(tokens=8, seed=i, script={"stall_at": 4}) for i in range(64)]
     job_ids = [await submit(store, body) for body in bodies]
     async with make_worker("a", concurrency="64"):
-        await eventually(lambda: engine.open_streams == 64, what="64 open streams")
+        await eventually(lambda: engine.stalled_streams == 64, what="64 open streams")
         engine.resume()
         for job_id in job_ids:
             assert (await wait_state(store, job_id)).state is JobState.SUCCEEDED

@@ -54,6 +54,7 @@ class ScriptedEngine:
         self._port = port
         self._faults: Counter[str] = Counter()
         self._resumed = asyncio.Event()
+        self._stalled = 0
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -92,8 +93,13 @@ class ScriptedEngine:
         """Requests that the client closed before their end."""
         return [seen for seen in self.seen if seen.outcome == "aborted"]
 
+    @property
+    def stalled_streams(self) -> int:
+        """Requests that wait for `resume`."""
+        return self._stalled
+
     def resume(self) -> None:
-        """Let stalled streams go on."""
+        """Let stalled streams go on; one that is not there yet will wait for the next call."""
         self._resumed.set()
         self._resumed = asyncio.Event()
 
@@ -163,7 +169,7 @@ class ScriptedEngine:
         started_s = time.monotonic()
         for step in generation.steps():
             if step.index == script.stall_at and self._is_faulty(script):
-                await self._resumed.wait()
+                await self._stall()
             if step.index == script.die_at and self._is_faulty(script):
                 os.kill(os.getpid(), signal.SIGKILL)
             if step.index in {script.fail_at, script.disconnect_at} and self._is_faulty(script):
@@ -174,6 +180,13 @@ class ScriptedEngine:
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             seen.sent += 1
             yield step
+
+    async def _stall(self) -> None:
+        self._stalled += 1
+        try:
+            await self._resumed.wait()
+        finally:
+            self._stalled -= 1
 
     def _is_faulty(self, script: Script) -> bool:
         self._faults[script.key] += 1

@@ -80,3 +80,25 @@ async def test_one_that_can_not_be_read_fails_alone() -> None:
     gathering = Gathering(read)
     found = await asyncio.gather(*map(gathering.fetch, ["1", "x", "3"]), return_exceptions=True)
     assert (found[0], type(found[1]), found[2]) == (1, ValueError, 3)
+
+
+async def test_who_waits_for_a_reading_that_is_cancelled_does_not_wait_for_ever() -> None:
+    began: list[asyncio.Task[None] | None] = []
+
+    async def read(keys: Sequence[str]) -> list[str]:
+        if not began:
+            began.append(gathering._reading)
+            await asyncio.Event().wait()
+        return list(keys)
+
+    gathering = Gathering(read)
+    asker = asyncio.create_task(gathering.fetch("a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (reading,) = began
+    assert reading is not None
+    reading.cancel()
+    await asyncio.wait_for(asyncio.wait({asker}), 5)
+    assert asker.cancelled()
+    assert await gathering.fetch("b") == "b"

@@ -38,6 +38,25 @@ async def test_a_bug_in_one_object_is_counted_and_the_object_is_tried_again() ->
     assert registry.get_sample_value("llmjobs_operator_reconcile_errors_total", labels) == 1
 
 
+class Cancelled:
+    """A reconciler whose work is cancelled by somebody else."""
+
+    async def reconcile(self, _: ObjectKey) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_an_object_whose_work_was_cancelled_from_outside_is_tried_again() -> None:
+    work = Worklist()
+    unused = cast("Any", None)
+    loops = Loops(
+        view=unused, work=work, store=unused, jobs=cast("Any", Cancelled()), pools=unused,
+        demand=unused, election=unused, audit=unused, wait_listed=unused,
+        metrics=OperatorMetrics(CollectorRegistry()),
+    )  # fmt: skip
+    await loops._reconcile(KEY)
+    assert len(work) == 1
+
+
 class Leading:
     """An election that is won."""
 
