@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypedDict
 
 import structlog
@@ -63,7 +64,7 @@ def create_app(settings: GatewaySettings, ports: Ports) -> FastAPI:
                 asyncio.create_task(reap_on(store, settings.reap_interval_s), name="reaper"),
             ]
             for task in tasks_:
-                task.add_done_callback(_log_end)
+                task.add_done_callback(partial(_note_end, gateway))
             try:
                 yield {"gateway": gateway}
             finally:
@@ -102,8 +103,9 @@ async def reap_on(store: JobStore, interval_s: float) -> None:
             await store.reap()
 
 
-def _log_end(task: asyncio.Task[None]) -> None:
+def _note_end(gateway: Gateway, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
+        gateway.dead_parts.append(task.get_name())
         log.error("background_task_died", task=task.get_name(), exc_info=error)
 
 

@@ -160,11 +160,15 @@ class Cluster:
             data = await response.read()
         except client.ApiException as error:
             raise _translate(error.status or 0, str(error.body or "")) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+            # The last is uvloop's, where a connection was closed behind its back.
             raise ClusterUnavailable(type(error).__name__) from error
         if response.status >= 400:
             raise _translate(response.status, data.decode("utf-8", "replace"))
-        answer = json.loads(data) if data else {}
+        try:
+            answer = json.loads(data) if data else {}
+        except ValueError as error:
+            raise ClusterUnavailable("an answer that is no JSON") from error
         return answer if isinstance(answer, dict) else {}
 
 

@@ -1,7 +1,7 @@
 """What every route needs, made once by the app's lifespan, and who may do what with which job."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -34,6 +34,8 @@ class Gateway:
     pools: PoolDirectory
     slots: StreamSlots
     metrics: GatewayMetrics
+    dead_parts: list[str] = field(default_factory=list)
+    """Parts that must never end, and did: only a new process has them again."""
 
     async def identify(self, connection: HTTPConnection) -> Principal:
         """Return the caller, and note it for :func:`get_caller`; raises the 401 or 503 problem."""

@@ -54,9 +54,14 @@ def encode_message(event: JobEvent) -> str:
 def parse_event_id(text: str) -> tuple[int, int]:
     """Return an event id as numbers that sort; ValueError if it is none."""
     ms, dash, sequence = text.partition("-")
-    if not (dash and ms.isdecimal() and sequence.isdecimal() and len(text) <= 40):
+    if not (
+        dash and text.isascii() and ms.isdecimal() and sequence.isdecimal() and len(text) <= 41
+    ):
         raise ValueError("not an event id")
-    return int(ms), int(sequence)
+    order = int(ms), int(sequence)
+    if max(order) >= 2**64:
+        raise ValueError("no number of an event id has more than 64 bits")
+    return order
 
 
 def build_id_before(order: tuple[int, int]) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from llmjobs_api.framing import SharedEvent
-from llmjobs_core.errors import StoreUnavailable
+from llmjobs_core.errors import RetryableError
 from llmjobs_core.events import Delivery
 
 log = structlog.get_logger(__name__)
@@ -168,7 +168,7 @@ class Hub:
                     log.info("live_events_back", attempts=failures)
                 failures = 0
                 await self._read_on(reader)
-            except (StoreUnavailable, TimeoutError) as error:
+            except (RetryableError, TimeoutError) as error:
                 self.connected.clear()
                 if not failures:
                     log.warning("live_events_lost", cause=type(error).__name__)

@@ -7,6 +7,7 @@ caller decides by type and never by text::
     ├── RetryableError            the same call may succeed later
     │   ├── StoreUnavailable      Redis can't be reached or answers too late
     │   ├── StoreFull             Redis refuses writes (maxmemory with noeviction)
+    │   ├── UnreadableEntry       another version wrote this entry of a stream
     │   └── CheckpointBehind      the store has less of a text than was sent to it
     └── PermanentError            the same call fails again
         ├── JobNotFound           no such job, or its TTL has passed
@@ -38,6 +39,13 @@ class StoreUnavailable(RetryableError):
 
 class StoreFull(RetryableError):
     """Redis refuses to grow (``maxmemory`` reached, ``noeviction``); nothing was written."""
+
+
+class UnreadableEntry(RetryableError):
+    """An entry of a stream is not in this version's form; what it told is in the jobs themselves.
+
+    Two versions share a store while one is rolled out.
+    """
 
 
 class CheckpointBehind(RetryableError):

@@ -67,8 +67,7 @@ def start_cluster(say: Say, *, keep: bool = False) -> Cluster:
         _wait(cluster, (folder / READY).exists, "the node's programs run")
         _wait(cluster, lambda: _is_ready(cluster), "the node is ready")
     except BaseException:
-        if not keep:
-            cluster.stop()
+        cluster.stop()
         raise
     if keep:
         state = {"pid": sandbox.pid, "index": sandbox.network.index, "folder": str(folder)}

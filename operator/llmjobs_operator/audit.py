@@ -41,6 +41,10 @@ class ClusterAudit:
         self._namespaces = tuple(namespaces) or ("",)
         self._seen = seen
 
+    def covers(self, namespace: str) -> bool:
+        """Whether this operator looks after the namespace."""
+        return self._namespaces == ("",) or namespace in self._namespaces
+
     async def compare(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:
         """Tell of every object that differs from the view; raises RetryableError."""
         for kind in kinds:
@@ -89,6 +93,7 @@ class ClusterAudit:
             there = {uid for uid, _ in listed.values()}
             for job_id, owner in owned:
                 if owner not in there:
+                    self._cluster.require_leading()
                     await release_job(self._store, job_id)
 
     async def _list_owned(self, namespace: str) -> list[tuple[str, str]]:

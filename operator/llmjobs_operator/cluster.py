@@ -48,10 +48,11 @@ class ObjectGone(PermanentError):
 
 def _translate(error: ApiException) -> Exception:
     try:
-        told = json.loads(error.body or "{}")
-        text = str(told.get("message", ""))[:500]
+        body = json.loads(error.body or "{}")
     except ValueError:
-        told, text = {}, str(error.reason)
+        body = None
+    told: dict[str, Any] = body if isinstance(body, dict) else {}
+    text = str(told.get("message") or error.reason)[:500]
     if error.status == 404 and (told.get("details") or {}).get("name"):
         return ObjectGone(text)
     if error.status == 404:
@@ -113,7 +114,10 @@ class Cluster:
         data = await self._request(
             method, path, body=body, query=query, content_type=content_type, accept=accept
         )
-        answer = msgspec.json.decode(data) if data else {}
+        try:
+            answer = msgspec.json.decode(data) if data else {}
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ClusterUnavailable("an answer that is no JSON: a proxy's?") from error
         return answer if isinstance(answer, dict) else {}
 
     async def _request(
@@ -141,11 +145,15 @@ class Cluster:
             data = await response.read()
         except ApiException as error:
             raise _translate(error) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
             raise ClusterUnavailable(f"{type(error).__name__}: {error}") from error
         if response.status >= 400:
             raise _translate(
-                ApiException(status=response.status, reason=response.reason, body=data.decode())
+                ApiException(
+                    status=response.status,
+                    reason=response.reason,
+                    body=data.decode("utf-8", "replace"),
+                )
             )
         return data  # type: ignore[no-any-return]
 

@@ -195,7 +195,7 @@ class Loops:
             self._work.add(key)
         known = {PoolKey(k.namespace, k.name) for k in self._view.keys(Kind.POOL)}
         for pool in await self._store.list_pools():
-            if pool not in known:
+            if pool not in known and self._audit.covers(pool.namespace):
                 self._work.add(pool_object_key(pool))
 
     async def reap(self) -> None:

@@ -143,8 +143,11 @@ class PoolReconciler:
             reason=trouble.reason if trouble else "",
             message=trouble.message if trouble else "",
         )
+        is_news = self._registered.get(key) != registration
+        if is_news:
+            self._cluster.require_leading()
         try:
-            if self._registered.get(key) != registration:
+            if is_news:
                 await self._store.put_pool(registration)
                 self._registered[key] = registration
                 self._poke_jobs(key)
@@ -265,6 +268,7 @@ class PoolReconciler:
             stats = await self._store.fetch_pool(key)
         except PoolNotFound:
             return
+        self._cluster.require_leading()
         if stats.queued + stats.running == 0:
             await self._store.drop_pool(key)
         elif stats.registration.accepting:

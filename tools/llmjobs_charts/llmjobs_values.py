@@ -179,10 +179,16 @@ class NetworkPolicy(Values):
         default=True, description="Make them. They work where the network plugin heeds them."
     )
     gateway_from: list[Open] = Field(
-        default_factory=list, description="Peers that may call the gateway; all when empty."
+        default_factory=list,
+        description="Peers that may call the gateway; all when empty. Where it is set, "
+        "`metricsFrom` must name Prometheus, which reads the gateway's metrics at the same port.",
     )
     metrics_from: list[Open] = Field(
         default_factory=list, description="Peers that may read metrics; all when empty."
+    )
+    dns_ports: list[Port] = Field(
+        default=[53, 5353],
+        description="Ports of the cluster's DNS pods, not of their Service (OpenShift's: 5353).",
     )
     api_server: Reach = Field(default_factory=Reach, description="Where the API server is.")
     redis: Reach = Field(

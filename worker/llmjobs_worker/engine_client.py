@@ -5,8 +5,8 @@ Cancelling a caller closes its connection, which is how an engine learns to stop
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,12 +15,14 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
+from llmjobs_core.jobs import JobError
 from llmjobs_worker.assemble import CHAT
 from llmjobs_worker.chunk_reader import ChunkReader, Part
 from llmjobs_worker.resume import EngineKind, EngineTraits
 from llmjobs_worker.retry import (
     BODY_MAX,
     Failure,
+    build_error_body,
     build_network_failure,
     parse_refusal,
 )
@@ -48,6 +50,12 @@ class Health(StrEnum):
     """Nobody listens."""
     SILENT = "silent"
     """No answer in time: it hangs, or is too busy to answer."""
+    UNKNOWN = "unknown"
+    """It was not asked: no connection could be opened on this side."""
+
+
+class ConnectionNotOpened(Exception):
+    """The event loop could not open a connection; it says nothing of the engine."""
 
 
 class EngineError(Exception):
@@ -114,7 +122,7 @@ class EngineClient:
         code = "engine_first_byte_timeout"
         try:
             async with asyncio.timeout(self._timeouts.first_byte_s) as limit:
-                async with self._post(path, body) as response:
+                async with self._request("POST", path, msgspec.json.encode(body)) as response:
                     await _check_status(response)
                     async for data in response.content.iter_any():
                         code = "engine_idle_timeout"
@@ -130,7 +138,7 @@ class EngineClient:
             raise _connection_error(error) from error
         except TimeoutError as error:
             raise _network_error(code, "the engine was silent too long") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ConnectionNotOpened) as error:
             raise _connection_error(error) from error
         except (msgspec.DecodeError, UnicodeDecodeError, SSEEventTooLong) as error:
             raise _network_error("engine_protocol_error", "the stream is malformed") from error
@@ -140,28 +148,30 @@ class EngineClient:
         try:
             async with (
                 asyncio.timeout(self._timeouts.first_byte_s),
-                self._post(path, body) as response,
+                self._request("POST", path, msgspec.json.encode(body)) as response,
             ):
                 await _check_status(response)
-                answer = await response.content.read(_ANSWER_MAX)
-                if not response.content.at_eof():
-                    raise _network_error("engine_protocol_error", "the answer is too large")
+                answer = await _read_up_to(_ANSWER_MAX, response)
+                if len(answer) > _ANSWER_MAX:
+                    raise EngineError(_build_too_large())
                 return answer
         except aiohttp.ConnectionTimeoutError as error:
             raise _connection_error(error) from error
         except TimeoutError as error:
             raise _network_error("engine_timeout", "the engine was silent too long") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ConnectionNotOpened) as error:
             raise _connection_error(error) from error
 
     async def fetch_health(self, path: str) -> Health:
         """Return how a GET of *path* is answered."""
         try:
             async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                async with self._session.get(self._base_url + path, allow_redirects=False) as found:
+                async with self._request("GET", path) as found:
                     return Health.GOOD if found.status < 300 else Health.BAD
         except TimeoutError:
             return Health.SILENT
+        except ConnectionNotOpened:
+            return Health.UNKNOWN
         except (aiohttp.ClientError, OSError):
             return Health.ABSENT
 
@@ -173,12 +183,13 @@ class EngineClient:
         """
         try:
             async with asyncio.timeout(_TRAITS_TIMEOUT_S):
-                async with self._session.get(self._base_url + MODELS) as response:
+                async with self._request("GET", MODELS) as response:
                     models = msgspec.json.decode(await response.read(), type=_Models)
         except (
             TimeoutError,
             aiohttp.ClientError,
             OSError,
+            ConnectionNotOpened,
             msgspec.DecodeError,
             UnicodeDecodeError,
         ):
@@ -187,15 +198,21 @@ class EngineClient:
         kind = first.owned_by if first.owned_by in {*EngineKind} else EngineKind.OPENAI
         return EngineTraits(EngineKind(kind), first.max_model_len)
 
-    def _post(
-        self, path: str, body: dict[str, Any]
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._session.post(
-            self._base_url + path,
-            data=msgspec.json.encode(body),
-            headers={"Content-Type": "application/json"},
-            allow_redirects=False,
-        )
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, body: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            response = await self._session.request(
+                method, self._base_url + path, data=body, headers=headers, allow_redirects=False
+            )
+        except RuntimeError as error:
+            # uvloop's, where another connection was closed behind its back: a new one gets the same
+            # number, and is taken for the old one.
+            raise ConnectionNotOpened(str(error)) from error
+        async with response:
+            yield response
 
 
 class _Model(msgspec.Struct):
@@ -210,10 +227,27 @@ class _Models(msgspec.Struct):
 async def _check_status(response: aiohttp.ClientResponse) -> None:
     if response.status < 300:
         return
-    body = await response.content.read(BODY_MAX + 1)
+    body = await _read_up_to(BODY_MAX, response)
     retry_after = response.headers.get("Retry-After")
     failure = parse_refusal(response.status, body, retry_after, datetime.now(UTC))
     raise EngineError(failure)
+
+
+async def _read_up_to(size_max: int, response: aiohttp.ClientResponse) -> bytes:
+    """Return the whole body; of one that is longer than *size_max* bytes, the first and some."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > size_max:
+            break
+    return b"".join(pieces)
+
+
+def _build_too_large() -> Failure:
+    error = JobError("engine_answer_too_large", f"the answer has more than {_ANSWER_MAX} bytes")
+    return Failure(error, retryable=False, body=build_error_body(error, "server_error"))
 
 
 def _network_error(code: str, message: str) -> EngineError:
@@ -222,7 +256,9 @@ def _network_error(code: str, message: str) -> EngineError:
 
 def _connection_error(error: Exception) -> EngineError:
     kind = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | ConnectionNotOpened
+    ):
         message = f"the engine could not be reached: {kind}"
         return EngineError(build_network_failure("engine_unreachable", message, was_taken=False))
     return _network_error("engine_connection_lost", f"the connection to the engine broke: {kind}")

@@ -81,7 +81,10 @@ class EngineMonitor:
                 await asyncio.sleep(_AGAIN_S if self._failures else RUNNING_S)
 
     async def _check(self) -> None:
-        if await self._is_alive():
+        is_alive = await self._is_alive()
+        if is_alive is None:
+            return
+        if is_alive:
             self._failures = 0
             if not self._intake.is_healthy:
                 await self._learn_traits()
@@ -97,11 +100,14 @@ class EngineMonitor:
         # At every failed check: a claim that was on its way may have come in meanwhile.
         self._on_unhealthy()
 
-    async def _is_alive(self) -> bool:
+    async def _is_alive(self) -> bool | None:
+        """Return None where that can't be known."""
         if not self._path and self._intake.is_healthy and self._failures == 0:
             return True
         asked_s = time.monotonic()
         health = await self._engine.fetch_health(self._path or MODELS)
+        if health is Health.UNKNOWN:
+            return None
         if health is Health.SILENT:
             return self._alive_s > asked_s
         return health is Health.GOOD or (not self._path and health is Health.BAD)

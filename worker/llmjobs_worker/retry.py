@@ -138,7 +138,7 @@ def _as_status(code: Any) -> int:
 def _is_error_object(body: bytes) -> bool:
     try:
         decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return isinstance(decoded, dict) and isinstance(decoded.get("error"), dict)
 
@@ -147,7 +147,7 @@ def _parse_error_object(body: bytes) -> tuple[str, str]:
     """Return code and message of what may be an OpenAI error, a FastAPI one or plain text."""
     try:
         decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "", ""
     error = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
     if isinstance(error, str):

@@ -64,7 +64,8 @@ class WorkerService:
         self._options = StoreOptions(
             url=settings.redis_url.get_secret_value(),
             prefix=settings.prefix,
-            max_connections=settings.concurrency + 16,
+            # Each slot may have a request and the result of the one before on their way.
+            max_connections=2 * settings.concurrency + 16,
         )
         self._keeper = self._build_keeper()
         self.intake.listen(self._beat_on_change)

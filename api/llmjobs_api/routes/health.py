@@ -33,10 +33,15 @@ async def _check(gateway: Gateway) -> None:
     "/healthz",
     summary="Whether the process lives",
     response_model=None,
-    responses={200: text_answer("It does.", "text/plain")},
+    responses={200: text_answer("It does.", "text/plain"), **problems()},
 )
-async def healthz() -> Response:
-    """Answer without asking anybody: a store that is away is no reason to restart this process."""
+async def healthz(request: Request) -> Response:
+    """Answer without asking anybody: a store that is away is no reason to restart this process.
+
+    Answers 500 where a part of it has died that only a new process has again.
+    """
+    if dead := get_gateway(request).dead_parts:
+        raise Problem(500, "part_died", f"this process lacks its {', '.join(dead)}")
     return Response("ok\n", media_type="text/plain")
 
 

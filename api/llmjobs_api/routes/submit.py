@@ -29,6 +29,7 @@ from llmjobs_api.schemas import JobRequest, JobView, SubmittedJobs, SubmittedVie
 from llmjobs_api.streams import EventStream
 from llmjobs_api.views import build_links, build_submitted
 from llmjobs_api.watch import follow_job, wait_for_end
+from llmjobs_core.errors import JobNotFound, RetryableError
 from llmjobs_core.jobs import JobKind, JobRecord
 from llmjobs_core.states import JobState
 
@@ -119,7 +120,12 @@ async def _submit_and_follow(
         record = None
         if not submitted.created or submitted.job_id != planned.job.id:
             # An earlier submission's, or one whose id its LLMJob gave.
-            record = await gateway.store.fetch(submitted.job_id)
+            try:
+                record = await gateway.store.fetch(submitted.job_id)
+            except (JobNotFound, RetryableError):
+                # Accepted all the same: its LLMJob is there, and not yet, or no more, in the store.
+                view = build_submitted(job, submitted)
+                return await _answer_one(gateway, principal, view, wait_s=None)
             watcher = stack.enter_context(gateway.hub.watch(submitted.job_id))
         cleanup = stack.pop_all()
     batches = follow_job(

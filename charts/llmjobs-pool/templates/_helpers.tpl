@@ -65,7 +65,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - name: shm
   emptyDir: {medium: Memory, sizeLimit: {{ . }}}
 {{- end }}
-{{- with .values.redisCASecret }}
+{{- with .values.redisCaSecret }}
 - name: redis-ca
   secret: {secretName: {{ . }}}
 {{- end }}
@@ -96,7 +96,7 @@ spec:
     - name: worker
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
-        {{- if .values.redisCASecret }}
+        {{- if .values.redisCaSecret }}
         - {name: redis-ca, mountPath: /etc/llmjobs/redis, readOnly: true}
         {{- end }}
   volumes: {{- include "pool.volumes" . | trim | nindent 4 }}

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from llmjobs_core.errors import InvalidCursor
+from llmjobs_core.errors import InvalidCursor, UnreadableEntry
 from llmjobs_core.events import Change, Delivery, EventType, JobEvent
 from llmjobs_core.jobs import Claim, Counts, JobError, JobKind, JobRecord, Usage
 from llmjobs_core.names import PoolKey, UnitRef
@@ -201,21 +201,28 @@ def parse_event(entry_id: object, fields: Mapping[Any, Any]) -> JobEvent:
 def parse_deliveries(fields: Mapping[bytes, bytes]) -> list[Delivery]:
     """Read an entry of a shard stream: events of some jobs.
 
-    Each has the job, the event's id in its own stream, and the event's fields.
+    Each has the job, the event's id in its own stream, and the event's fields. Raises
+    UnreadableEntry for one in another form.
     """
     found = []
-    for job_id, event_id, _, kind, *plain in _entry_decoder.decode(fields[b"d"]):
-        event = JobEvent(event_id, EventType(kind), dict(zip(plain[::2], plain[1::2], strict=True)))
-        found.append(Delivery(job_id, event))
+    try:
+        for job_id, event_id, _, kind, *plain in _entry_decoder.decode(fields[b"d"]):
+            said = dict(zip(plain[::2], plain[1::2], strict=True))
+            found.append(Delivery(job_id, JobEvent(event_id, EventType(kind), said)))
+    except (KeyError, ValueError) as error:  # msgspec's own are ValueErrors
+        raise UnreadableEntry("an entry of a shard stream") from error
     return found
 
 
 def parse_change(entry_id: object, fields: Mapping[bytes, bytes]) -> Change:
-    """Read an entry of the change stream."""
+    """Read an entry of the change stream; raises UnreadableEntry for one in another form."""
     plain = {as_text(name): as_text(value) for name, value in fields.items()}
-    return Change(
-        as_text(entry_id), plain["j"], plain["o"], plain["ns"], plain["n"], JobState(plain["s"])
-    )
+    try:
+        return Change(
+            as_text(entry_id), plain["j"], plain["o"], plain["ns"], plain["n"], JobState(plain["s"])
+        )
+    except (KeyError, ValueError) as error:
+        raise UnreadableEntry("an entry of the change stream") from error
 
 
 def build_cursor(last_id: str) -> str:

@@ -116,7 +116,8 @@ class ShardReader:
     async def read(self, *, block_ms: int = int(BLOCK_S * 1000)) -> Sequence[Delivery]:
         """Wait for events and return them; empty after *block_ms* without any.
 
-        Raises StoreUnavailable: then events may have been missed, so start again and replay.
+        Raises StoreUnavailable or UnreadableEntry: then events may have been missed, so start again
+        and replay.
         """
         entries = await self._tail.read(block_ms)
         return [one for _, fields in entries for one in decode.parse_deliveries(fields)]

@@ -96,6 +96,32 @@ async def test_after_the_last_event_there_is_nothing_more_to_ask(
     assert status == 204
 
 
+@pytest.mark.parametrize("last_id", [f"{2**64}-1", f"1-{2**64}", "٣-١", "soon"])
+async def test_an_event_id_that_no_stream_gives_is_refused(
+    last_id: str, client: Client, driver: Driver
+) -> None:
+    job = await client.submit()
+    headers = {"Last-Event-ID": last_id}
+    status, body, _ = await client.call("GET", f"/jobs/{job}/events", headers=headers)
+    assert (status, body["error"]["param"]) == (422, "Last-Event-ID")
+
+
+async def test_an_entry_of_another_version_costs_nobody_the_events_behind_it(
+    gateway: RunningGateway, driver: Driver
+) -> None:
+    """As while one version is rolled out: the other writes into the same streams."""
+    job = await gateway.client.submit()
+    claim = await driver.claim_one()
+    watching = asyncio.create_task(collect(gateway.client, f"/jobs/{job}/events"))
+    await driver.say(claim, "one ")
+    for number in range(16):
+        await driver.store.client.xadd(f"llmjobs:shard:{number}", {"x": "of another time"})
+    await driver.say(claim, "two")
+    await driver.complete(claim)
+    assert text_of(await asyncio.wait_for(watching, 10)) == "one two"
+    assert (await gateway.client.call("GET", "/healthz"))[0] == 200
+
+
 async def test_two_gateways_serve_the_same_stream(
     gateway: RunningGateway, driver: Driver, valkey_url: str
 ) -> None:

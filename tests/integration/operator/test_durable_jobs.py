@@ -194,6 +194,26 @@ async def test_the_operator_brings_in_what_the_gateway_could_not_submit(
     await wait_state(client, job["id"], "Queued")
 
 
+async def test_who_wants_the_events_of_a_job_that_is_left_to_the_operator_is_told_its_id(
+    client: Client, driver: Driver, kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    operator.send(signal.SIGSTOP)
+    try:
+        await driver.store.client.hset(f"llmjobs:pool:{driver.pool}", "acc", "0")
+        status, job, headers = await client.call(
+            "POST",
+            "/jobs",
+            json={"body": CHAT, "durable": True},
+            headers={"Accept": "text/event-stream"},
+        )
+        await driver.store.client.hset(f"llmjobs:pool:{driver.pool}", "acc", "1")
+    finally:
+        operator.send(signal.SIGCONT)
+    assert (status, job["state"]) == (202, "Pending")
+    assert headers["location"] == f"/jobs/{job['id']}"
+    await wait_state(client, job["id"], "Queued")
+
+
 async def test_the_same_key_makes_one_llmjob_however_often_and_at_once(
     client: Client, driver: Driver, kubectl: Kubectl
 ) -> None:

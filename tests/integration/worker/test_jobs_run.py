@@ -95,6 +95,19 @@ async def test_an_embedding_job_has_the_engines_own_answer(
     assert len((await fetch_answer(store, job_id))["data"]) == 2
 
 
+async def test_an_answer_that_comes_in_many_reads_is_whole(
+    store: JobStore, engine: ScriptedEngine, make_worker: MakeWorker
+) -> None:
+    inputs = [f"line {number}" for number in range(20_000)]  # an answer of 1.2 MB
+    body = {"model": "scripted", "input": inputs}
+    job_id = await submit(store, body, endpoint="/v1/embeddings")
+    async with make_worker("a"):
+        job = await wait_state(store, job_id)
+    assert job.state is JobState.SUCCEEDED
+    assert len((await fetch_answer(store, job_id))["data"]) == len(inputs)
+    assert len(engine.seen) == 1
+
+
 async def test_a_completion_has_openais_shape(store: JobStore, make_worker: MakeWorker) -> None:
     body = {"model": "scripted", "prompt": "go on", "max_tokens": 3}
     job_id = await submit(store, body, endpoint="/v1/completions")

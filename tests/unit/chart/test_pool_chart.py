@@ -153,3 +153,11 @@ def test_a_budget_is_made_only_above_one_replica() -> None:
     one = {"preset": "vllm", "spec": {"scaling": {"maxReplicas": 1}}}
     assert names_of(render_pool({"preset": "vllm"}), "PodDisruptionBudget") == ["p"]
     assert names_of(render_pool(one), "PodDisruptionBudget") == []
+
+
+def test_a_redis_with_a_ca_of_its_own_is_known_to_the_workers() -> None:
+    pod = build_pod(EXTERNAL, {"redisCaSecret": "store-ca"})
+    (volume,) = (v for v in pod["volumes"] if v.get("secret", {}).get("secretName") == "store-ca")
+    worker = next(c for c in pod["containers"] if c["name"] == "worker")
+    mounts = {mount["name"]: mount["mountPath"] for mount in worker["volumeMounts"]}
+    assert mounts[volume["name"]] == "/etc/llmjobs/redis"

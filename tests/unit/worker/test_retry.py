@@ -74,6 +74,11 @@ def test_an_absurd_retry_after_is_cut() -> None:
     assert POLICY.plan_wait_ms(0, 1e12, random.Random(1)) <= RETRY_AFTER_MAX_S * 1000 + 100
 
 
+def test_a_refusal_that_is_no_utf_8_is_a_refusal_all_the_same() -> None:
+    failure = parse_refusal(400, b'{"error":{"message":"caf\xe9"}}', None, NOW)
+    assert (failure.error.code, failure.retryable) == ("http_400", False)
+
+
 def test_an_openai_refusal_keeps_code_message_and_body() -> None:
     body = (
         b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length"}}'
