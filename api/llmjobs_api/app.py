@@ -64,7 +64,9 @@ def create_app(settings: GatewaySettings, ports: Ports) -> FastAPI:
                 asyncio.create_task(reap_on(store, settings.reap_interval_s), name="reaper"),
             ]
             for task in tasks_:
-                task.add_done_callback(partial(_note_end, gateway))
+                task.add_done_callback(_log_end)
+            # Without the reaper a gateway serves well: workers and the operator reap, too.
+            tasks_[0].add_done_callback(partial(_note_end, gateway))
             try:
                 yield {"gateway": gateway}
             finally:
@@ -104,8 +106,12 @@ async def reap_on(store: JobStore, interval_s: float) -> None:
 
 
 def _note_end(gateway: Gateway, task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if not task.cancelled():
         gateway.dead_parts.append(task.get_name())
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
         log.error("background_task_died", task=task.get_name(), exc_info=error)
 
 

@@ -39,6 +39,7 @@ class TokenOwner:
     uid: str
     groups: tuple[str, ...]
     audiences: tuple[str, ...]
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def _translate(status: int, body: str) -> Exception:
@@ -102,16 +103,25 @@ class Cluster:
             uid=str(user.get("uid") or ""),
             groups=tuple(user.get("groups") or ()),
             audiences=tuple(answer.get("audiences") or ()),
+            extra=tuple(
+                sorted((name, tuple(values)) for name, values in (user.get("extra") or {}).items())
+            ),
         )
 
     async def review_access(
-        self, user: str, uid: str, groups: Sequence[str], attributes: Mapping[str, str]
+        self,
+        user: str,
+        uid: str,
+        groups: Sequence[str],
+        extra: Sequence[tuple[str, Sequence[str]]],
+        attributes: Mapping[str, str],
     ) -> bool:
         """Whether RBAC lets this user do this."""
         spec = {
             "user": user,
             "uid": uid,
             "groups": list(groups),
+            "extra": {name: list(values) for name, values in extra},
             "resourceAttributes": dict(attributes),
         }
         answer = await self._review("authorization.k8s.io/v1", "SubjectAccessReview", spec)

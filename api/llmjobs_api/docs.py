@@ -45,6 +45,7 @@ PROBLEMS = {
     415: "The Content-Type is not one of those taken.",
     422: "A field is wrong; `error.param` names it.",
     429: "Too many watchers at once.",
+    500: "A part of this process has died.",
     503: "The store or the cluster can't be asked now; `Retry-After` says when to try again.",
 }
 

@@ -21,6 +21,7 @@ from llmjobs_api.problems import Problem
 from llmjobs_api.resources import JobResources, ResourceExists, ResourceGone
 from llmjobs_core.errors import (
     IdempotencyMismatch,
+    JobNotFound,
     PoolNotFound,
     RetryableError,
     StateConflict,
@@ -36,7 +37,7 @@ from llmjobs_core.names import (
     build_job_id,
 )
 from llmjobs_core.requests import DEFAULT_LIMITS, RequestLimits
-from llmjobs_core.resources import build_new_job, parse_llmjob
+from llmjobs_core.resources import InvalidResource, build_new_job, parse_llmjob
 from llmjobs_core.states import JobSource, JobState
 
 log = structlog.get_logger(__name__)
@@ -146,6 +147,7 @@ async def submit_durable(
     # While the store takes nothing, nothing is accepted: a client could not even ask for it.
     await gateway.store.check_writable()
     manifest = build_manifest(job, names_pool=names_pool, inline=inline)
+    _check_as_resource(manifest)
     body, created = await _create(resources, manifest)
     new = build_new_job(parse_llmjob(body), job.pool, job.model, status=body.get("status"))
     ended = _ended_state(body)
@@ -155,6 +157,15 @@ async def submit_durable(
     if created:
         gateway.metrics.submitted.labels(new.kind.value).inc()
     return new, Submitted(new.id, created, state)
+
+
+def _check_as_resource(manifest: Mapping[str, Any]) -> None:
+    """Raise the 422 problem for what the operator would refuse once it is there."""
+    made = {"uid": "none-yet", "creationTimestamp": "1970-01-01T00:00:00Z"}
+    try:
+        parse_llmjob({**manifest, "metadata": {**manifest["metadata"], **made}})
+    except InvalidResource as error:
+        raise Problem(422, "invalid_request", str(error), param=error.field) from error
 
 
 async def _create(
@@ -209,7 +220,7 @@ async def _hand_over(gateway: Gateway, new: NewJob, lines: Sequence[BatchLine]) 
         if new.kind is JobKind.REQUEST or submitted.state is not JobState.PENDING:
             return submitted.state
         # Where it was sealed already, the operator did.
-        with suppress(StateConflict):
+        with suppress(StateConflict, JobNotFound):
             await store.append_lines(new.id, 0, lines)
             return await store.seal(new.id)
         return (await store.fetch(new.id)).state

@@ -164,10 +164,12 @@ class Hub:
                 for watcher in self._all_watchers():
                     watcher.mark_missed()
                 self.connected.set()
+                await self._deliver_next(reader)
                 if failures:
                     log.info("live_events_back", attempts=failures)
                 failures = 0
-                await self._read_on(reader)
+                while True:
+                    await self._deliver_next(reader)
             except (RetryableError, TimeoutError) as error:
                 self.connected.clear()
                 if not failures:
@@ -178,10 +180,9 @@ class Hub:
             finally:
                 await close()
 
-    async def _read_on(self, reader: LiveReader) -> None:
-        while True:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                deliveries = await reader.read()
-            self.deliver(deliveries)
-            # Who was woken sends first; what has come meanwhile is in the streams.
-            await asyncio.sleep(0)
+    async def _deliver_next(self, reader: LiveReader) -> None:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            deliveries = await reader.read()
+        self.deliver(deliveries)
+        # Who was woken sends first; what has come meanwhile is in the streams.
+        await asyncio.sleep(0)

@@ -48,6 +48,8 @@ class Principal:
     """Where its jobs go when the request does not say."""
     uid: str = ""
     groups: tuple[str, ...] = ()
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What else the authenticator knows, sorted by name: some authorizers limit a token by it."""
 
 
 class Authority(Protocol):

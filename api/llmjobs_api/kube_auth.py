@@ -103,6 +103,7 @@ class KubernetesAuthority:
             namespace=self._home(review.user),
             uid=review.uid,
             groups=review.groups,
+            extra=review.extra,
         )
 
     def _home(self, user: str) -> str:
@@ -132,7 +133,7 @@ class KubernetesAuthority:
         }
         try:
             return await self._cluster.review_access(
-                principal.name, principal.uid, principal.groups, attributes
+                principal.name, principal.uid, principal.groups, principal.extra, attributes
             )
         except (ClusterUnavailable, ClusterRefused) as error:
             raise _unavailable("SubjectAccessReview", error) from error

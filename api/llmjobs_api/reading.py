@@ -56,8 +56,7 @@ async def view_job(gateway: Gateway, record: JobRecord) -> JobView:
 async def view_jobs(gateway: Gateway, records: Sequence[JobRecord]) -> list[JobView]:
     """Return jobs of a list; without their places, which would cost one call each."""
     pools = sorted({r.pool for r in records if r.state is JobState.QUEUED})
-    found = await asyncio.gather(*(_fetch_stats(gateway, pool) for pool in pools))
-    stats = dict(zip(pools, found, strict=True))
+    stats = dict(zip(pools, await gateway.store.fetch_pools(pools), strict=True))
     return [_explain(record, stats.get(record.pool), None) for record in records]
 
 

@@ -25,11 +25,10 @@ from llmjobs_core.names import build_job_id
 from llmjobs_core.states import JobState
 
 LINES_AT_ONCE = 200
-_KEY_SCOPE = "retry:"
-
-
-LINES_AT_ONCE = 50_000
+"""Lines of a batch that are held in memory together, with their results."""
+LINES_A_CALL = 50_000
 """Lines that one call to retry many jobs copies, or a little more: some seconds (arbitrary)."""
+_KEY_SCOPE = "retry:"
 
 
 def explain_refusal(record: JobRecord) -> Problem | None:
@@ -100,13 +99,13 @@ async def retry_all(
 ) -> tuple[RetryReport, int]:
     """Retry these jobs in order; returns what came of each, and how many were looked at.
 
-    It stops once it has copied LINES_AT_ONCE lines of batches. Repeated, it makes no second retry
+    It stops once it has copied LINES_A_CALL lines of batches. Repeated, it makes no second retry
     of any whose retry is still there. *remaining* and the cursor are the caller's to add. Raises
     the store's outages.
     """
     report, lines, looked_at = RetryReport(), 0, 0
     for record in records:
-        if lines >= LINES_AT_ONCE:
+        if lines >= LINES_A_CALL:
             break
         looked_at += 1
         refusal = explain_refusal(record)

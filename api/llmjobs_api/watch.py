@@ -208,7 +208,8 @@ async def wait_for_end(
 ) -> JobRecord:
     """Return the job's record once it has ended, or as it is after *timeout_s*.
 
-    Raises JobNotFound, StoreUnavailable.
+    Raises JobNotFound, and StoreUnavailable where the store can't be asked at the beginning. Later
+    that is only no news: whoever waits has a job that was accepted.
     """
     deadline_s = time.monotonic() + timeout_s
     with hub.watch(job_id) as watcher:
@@ -219,8 +220,19 @@ async def wait_for_end(
                 break
             if watcher.missed or any(event.is_last for event in watcher.take()):
                 watcher.clear_missed()
-                record = await store.fetch(job_id)
-        return record if record.state.is_terminal else await store.fetch(job_id)
+                record = await _look_again(store, watcher, record)
+        return record if record.state.is_terminal else await _look_again(store, watcher, record)
+
+
+async def _look_again(store: WatchedStore, watcher: Watcher, record: JobRecord) -> JobRecord:
+    """Return the record as it is now, or as it was while the store can't be asked."""
+    try:
+        async with watcher.replaying:
+            return await store.fetch(record.id)
+    except StoreUnavailable:
+        watcher.mark_missed()
+        await asyncio.sleep(RETRY_S)
+        return record
 
 
 async def wait_for_change(
@@ -230,7 +242,8 @@ async def wait_for_change(
     deadline_s = time.monotonic() + timeout_s
     with hub.watch(job_id) as watcher:
         while True:
-            found, is_news = await look()
+            async with watcher.replaying:
+                found, is_news = await look()
             left_s = deadline_s - time.monotonic()
             if is_news or watcher.closed or left_s <= 0:
                 return found

@@ -71,8 +71,9 @@ def up(
         if examples:
             asyncio.run(run_examples(_console, state))
         show_what_to_try(_console, state, detached=detach)
-        if process is not None and not detach:
-            process.wait()
+        if process is not None and not detach and (code := process.wait()):
+            log = str(folder / "logs" / "supervisor.log")
+            _fail(f"the stack ended with status {code}", log)
     except StackFailedError as error:
         _fail(str(error), error.log)
     except ExamplesFailedError as error:

@@ -11,8 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmjobs_dev.__main__ import ALREADY_RUNS
-from llmjobs_dev.lock import is_locked
+from llmjobs_dev.lock import ALREADY_RUNS, is_locked, make_private
 from llmjobs_dev.state import Phase, StackState, read_state
 
 POLL_S = 0.1
@@ -29,6 +28,7 @@ class StackFailedError(RuntimeError):
 
 def start_supervisor(data_dir: Path, *, with_parent: bool) -> subprocess.Popen[bytes]:
     """Start a supervisor for *data_dir*; with *with_parent* it ends when this process ends."""
+    make_private(data_dir)
     log = data_dir / "logs" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "llmjobs_dev", str(data_dir)]

@@ -15,14 +15,11 @@ import structlog
 
 from llmjobs_core.logs import LogFormat, configure_logging
 from llmjobs_dev.binaries import BinariesUnavailableError
-from llmjobs_dev.lock import try_lock
+from llmjobs_dev.lock import ALREADY_RUNS, try_lock
 from llmjobs_dev.node.api import ApiError
 from llmjobs_dev.process import ProcessFailedError, die_with_parent
 from llmjobs_dev.stack import Stack
 from llmjobs_dev.state import Phase, StackState, write_state
-
-ALREADY_RUNS = 3
-"""Exit status when another stack has the data folder."""
 
 _log = structlog.get_logger(__name__)
 

@@ -103,16 +103,20 @@ def _find_error(tasks: _Tasks) -> BaseException | None:
 
 async def _end_kopf(tasks: _Tasks) -> None:
     """End *tasks* and whatever they began and left behind; nothing of Kopf's outlives this."""
+    begun = {*tasks, *_list_kopfs()}
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=END_S)
     # Before the tasks they own: one that ends while its own are cancelled waits for them for ever.
     await end_tasks(task for task in _list_kopfs() if task.get_name().startswith(_WATCHER))
     while left := _list_kopfs():
+        begun |= {*left}
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=CANCEL_AGAIN_S)  # the last ones may begin more
-    _find_error(tasks)  # or asyncio tells of each as of one that nobody asked for
+    for task in begun:
+        if not task.cancelled():
+            task.exception()  # or asyncio tells of it as of one that nobody asked for
 
 
 def _list_kopfs() -> list[asyncio.Task[Any]]:

@@ -188,6 +188,7 @@ class NetworkPolicy(Values):
     )
     dns_ports: list[Port] = Field(
         default=[53, 5353],
+        min_length=1,
         description="Ports of the cluster's DNS pods, not of their Service (OpenShift's: 5353).",
     )
     api_server: Reach = Field(default_factory=Reach, description="Where the API server is.")

@@ -6,7 +6,7 @@ Cancelling a caller closes its connection, which is how an engine learns to stop
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -37,6 +37,8 @@ _IDLE_SLACK_S = 1.0
 """Most that a silent stream may be borne longer than said: a timer a token would cost as much as
 the token."""
 _HEALTH_TIMEOUT_S = 2.0
+_REFUSAL_TIMEOUT_S = 5.0
+"""For the text of a refusal; its status is known by then."""
 _TRAITS_TIMEOUT_S = 5.0
 
 
@@ -227,7 +229,10 @@ class _Models(msgspec.Struct):
 async def _check_status(response: aiohttp.ClientResponse) -> None:
     if response.status < 300:
         return
-    body = await _read_up_to(BODY_MAX, response)
+    body = b""
+    with suppress(aiohttp.ClientError, TimeoutError):  # the status says enough
+        async with asyncio.timeout(_REFUSAL_TIMEOUT_S):
+            body = await _read_up_to(BODY_MAX, response)
     retry_after = response.headers.get("Retry-After")
     failure = parse_refusal(response.status, body, retry_after, datetime.now(UTC))
     raise EngineError(failure)

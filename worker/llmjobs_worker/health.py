@@ -83,6 +83,11 @@ class EngineMonitor:
     async def _check(self) -> None:
         is_alive = await self._is_alive()
         if is_alive is None:
+            # Nothing new may begin here, but what runs has its connection already.
+            self._failures += 1
+            if self._failures >= _FAILURES_MAX and self._intake.is_healthy:
+                _log.warning("engine_not_asked", checks_failed=self._failures)
+                self._intake.set_healthy(False)
             return
         if is_alive:
             self._failures = 0

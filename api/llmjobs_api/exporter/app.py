@@ -11,9 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llmjobs_api.exporter.families import Snapshot, build_families, build_info, build_up
-from llmjobs_core.errors import PoolNotFound, RetryableError
-from llmjobs_core.names import PoolKey
-from llmjobs_core.pools import PoolStats
+from llmjobs_core.errors import RetryableError
 from llmjobs_core.store import JobStore
 
 _log = structlog.get_logger(__name__)
@@ -33,15 +31,9 @@ class _Families(Collector):
 async def read_snapshot(store: JobStore) -> Snapshot:
     """Return what the store says now. Raises StoreUnavailable."""
     keys, counters = await asyncio.gather(store.list_pools(), store.fetch_counters())
-    found = await asyncio.gather(*(_read_pool(store, key) for key in keys))
-    return Snapshot(counters, [stats for stats in found if stats is not None])
-
-
-async def _read_pool(store: JobStore, key: PoolKey) -> PoolStats | None:
-    try:
-        return await store.fetch_pool(key)
-    except PoolNotFound:
-        return None  # dropped since the list was read
+    # None: dropped since the list was read.
+    found = [stats for stats in await store.fetch_pools(keys) if stats is not None]
+    return Snapshot(counters, found)
 
 
 def build_app(store: JobStore, *, scrape_timeout_s: float) -> web.Application:

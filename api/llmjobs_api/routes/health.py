@@ -33,7 +33,7 @@ async def _check(gateway: Gateway) -> None:
     "/healthz",
     summary="Whether the process lives",
     response_model=None,
-    responses={200: text_answer("It does.", "text/plain"), **problems()},
+    responses={200: text_answer("It does.", "text/plain"), 500: problems(500)[500]},
 )
 async def healthz(request: Request) -> Response:
     """Answer without asking anybody: a store that is away is no reason to restart this process.

@@ -16,9 +16,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -109,13 +111,18 @@ _NOT_NOW = (
     BusyLoadingError,
     ClusterDownError,
     ReadOnlyError,
+    NoPermissionError,
+    TryAgainError,
 )
-"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown."""
-_NOT_NOW_WORDS = frozenset({"UNBLOCKED", "NOREPLICAS", "BUSY", "TRYAGAIN"})
+"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown. Or
+its ACL refuses us, until somebody changes that."""
+_NOT_NOW_WORDS = frozenset({"UNBLOCKED", "NOREPLICAS", "BUSY"})
 """The same, as replies that redis-py has no type for: a blocked call at a server that was demoted,
 too few replicas (``min-replicas-to-write``), a long script, a cluster that moves slots."""
 
 
+_TOLD_MAX = 200
+"""Characters of an error of redis-py's that are passed on."""
 _CLOSED_HANDLE = "the handler is closed"
 """What uvloop says, in a RuntimeError, of a write to a connection that was reset a moment ago;
 redis-py knows only asyncio's own way to say so, and drops the connection all the same."""
@@ -129,7 +136,9 @@ def translated_errors() -> Iterator[None]:
     except OutOfMemoryError as error:
         raise StoreFull("Redis has no memory left for new jobs") from error
     except _NOT_NOW as error:
-        raise StoreUnavailable(f"Redis can't be reached: {type(error).__name__}") from error
+        raise StoreUnavailable(
+            f"Redis can't be used: {type(error).__name__}: {str(error)[:_TOLD_MAX]}"
+        ) from error
     except RuntimeError as error:
         if _CLOSED_HANDLE not in str(error):
             raise
