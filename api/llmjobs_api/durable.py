@@ -220,10 +220,11 @@ async def _hand_over(gateway: Gateway, new: NewJob, lines: Sequence[BatchLine]) 
         if new.kind is JobKind.REQUEST or submitted.state is not JobState.PENDING:
             return submitted.state
         # Where it was sealed already, the operator did.
-        with suppress(StateConflict, JobNotFound):
+        with suppress(StateConflict):
             await store.append_lines(new.id, 0, lines)
             return await store.seal(new.id)
         return (await store.fetch(new.id)).state
-    except (RetryableError, PoolNotFound) as error:
+    except (RetryableError, PoolNotFound, JobNotFound) as error:
+        # The last: the operator was first, and the job has ended and gone already.
         log.warning("durable_job_left_to_operator", job=new.id, cause=type(error).__name__)
         return JobState.PENDING

@@ -90,12 +90,19 @@ def main() -> None:
     path = "/jobs/wait" if kind == "wait" else "/jobs"
     accept = "text/event-stream" if kind == "sse" else "*/*"
     request = build_request(path, body.encode(), accept)
-    times_ms = []
-    with socket.create_connection(("127.0.0.1", int(port)), timeout=_TIMEOUT_S) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(int(count)):
-            times_ms.append(1000 * run(connection, request, text))
-            time.sleep(_PAUSE_S)
+    times_ms: list[float] = []
+    while len(times_ms) < int(count):
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=_TIMEOUT_S) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                while len(times_ms) < int(count):
+                    times_ms.append(1000 * run(connection, request, text))
+                    time.sleep(_PAUSE_S)
+            except TimeoutError:
+                if kind != "wait":
+                    raise
+                # A peer that was not told of its job's end: that job took all the time there was.
+                times_ms.append(1000 * _TIMEOUT_S)
     print(json.dumps(times_ms))
 
 

@@ -62,6 +62,7 @@ _SLOTS = _ALL.now("llmjobs_pool_slots", by=_BY)
 _RUNNING = _ALL.now("llmjobs_pool_requests_running", by=_BY)
 _BAD = "Failed|Expired"
 _LEADING = _ALL.select("llmjobs_operator_leading")
+_ANSWERED = "llmjobs_gateway_requests_total"
 _UP = _ALL.select("llmjobs_store_up")
 HERE = "{{ with $labels.namespace }} in {{ . }}{{ end }}"
 """Which installation, where the scrape says so: one Prometheus may see several."""
@@ -78,10 +79,21 @@ def _growing(times: Times) -> str:
 
 
 def _failing(times: Times) -> str:
-    ended, span = "llmjobs_jobs_ended_total", times.span(15)
-    bad = _ALL.increase(ended, by=_BY, window=span, state=_BAD)
-    every = _ALL.increase(ended, by=_BY, window=span)
-    return f"{bad} / on (pool) {every} > 0.1 and on (pool) {bad} > 5"
+    # A batch with one good line has succeeded, whatever became of the others: these are requests.
+    ended, requests, span = (
+        "llmjobs_jobs_ended_total",
+        "llmjobs_requests_ended_total",
+        times.span(15),
+    )
+    shares = (
+        (_ALL.increase(ended, by=_BY, window=span, state=_BAD), ended),
+        (_ALL.increase(requests, by=_BY, window=span, outcome="failed"), requests),
+    )
+    return " or on (pool) ".join(
+        f"({bad} / on (pool) {_ALL.increase(name, by=_BY, window=span)} > 0.1"
+        f" and on (pool) {bad} > 5)"
+        for bad, name in shares
+    )
 
 
 def _no_workers(_: Times) -> str:
@@ -105,7 +117,9 @@ def _at_max(_: Times) -> str:
 
 def _scaler_errors(times: Times) -> str:
     name, span = "llmjobs_operator_reconcile_errors_total", times.span(10)
-    return f"{_ALL.increase(name, by=('error',), window=span, kind='LLMWorkerPool')} > 5"
+    pools, by = "LLMWorkerPool", ("error",)
+    lately = _ALL.increase(name, by=by, window=times.span(2), kind=pools)
+    return f"{_ALL.increase(name, by=by, window=span, kind=pools)} > 5 and on (error) {lately} > 0"
 
 
 def _no_leader(_: Times) -> str:
@@ -115,6 +129,23 @@ def _no_leader(_: Times) -> str:
 
 def _broker_down(_: Times) -> str:
     return f"max by (namespace) ({_UP}) == 0"
+
+
+def _store_full(_: Times) -> str:
+    return f"min by (namespace) ({_ALL.select('llmjobs_store_writable')}) == 0"
+
+
+def _gateway_down(_: Times) -> str:
+    gateways = _ALL.select("llmjobs_gateway_store_up")
+    return f"max by (namespace) ({_UP}) unless on (namespace) {gateways}"
+
+
+def _gateway_errors(times: Times) -> str:
+    bad, every = (
+        f"sum by (namespace) (increase({_ALL.select(_ANSWERED, **where)}[{times.span(10)}]))"
+        for where in ({"status": "5.."}, {})
+    )
+    return f"{bad} / on (namespace) {every} > 0.05 and on (namespace) {bad} > 20"
 
 
 def _exporter_down(_: Times) -> str:
@@ -143,6 +174,34 @@ ALERTS: tuple[Alert, ...] = (
         description="Jobs may well run, but every alert about queues and failures is blind.",
     ),
     Alert(
+        name="StoreFull",
+        page="store-full",
+        severity=Severity.CRITICAL,
+        for_minutes=1,
+        build=_store_full,
+        summary=f"Redis takes no new jobs{HERE}: it is full, or its disk fails.",
+        description="Every submission is answered 503; what was accepted runs on. The queue "
+        "drains, so other alerts keep quiet.",
+    ),
+    Alert(
+        name="GatewayDown",
+        page="gateway-down",
+        severity=Severity.CRITICAL,
+        for_minutes=5,
+        build=_gateway_down,
+        summary=f"No gateway is scraped{HERE}.",
+        description="Clients of HTTP may get nothing; LLMJobs flow on.",
+    ),
+    Alert(
+        name="GatewayErrors",
+        page="gateway-errors",
+        severity=Severity.CRITICAL,
+        for_minutes=5,
+        build=_gateway_errors,
+        summary=f"{{{{ $value | humanizePercentage }}}} of HTTP requests{HERE} get a 5xx.",
+        description="Of those answered within 10 minutes, and more than twenty.",
+    ),
+    Alert(
         name="NoWorkersForBacklog",
         page="no-workers-for-backlog",
         severity=Severity.CRITICAL,
@@ -158,8 +217,9 @@ ALERTS: tuple[Alert, ...] = (
         severity=Severity.CRITICAL,
         for_minutes=5,
         build=_failing,
-        summary="{{ $value | humanizePercentage }} of the jobs of {{ $labels.pool }} fail.",
-        description="Failed or expired, of those that ended within 15 minutes, and more than five.",
+        summary="{{ $value | humanizePercentage }} of the work of {{ $labels.pool }} fails.",
+        description="Jobs that failed or expired, or requests that failed (lines of batches, too), "
+        "of those that ended within 15 minutes, and more than five.",
     ),
     Alert(
         name="OldestJobTooOld",

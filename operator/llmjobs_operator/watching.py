@@ -59,20 +59,21 @@ async def watch(
     """
     while not stop.is_set():
         insights, vault = Insights(), Vault()
-        tasks = await kopf.spawn_tasks(
-            insights=insights,
-            vault=vault,
-            registry=build_registry(seen, scan=not namespaces),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            # Kopf's own would have the user's name, and in a container the user has none.
-            identity=Identity(identity),
-        )
-        end_at_signals(stop)
-        tasks = [*tasks, asyncio.create_task(_check_served(insights))]
         stopped = asyncio.create_task(stop.wait())
+        tasks: _Tasks = ()
         try:
+            tasks = await kopf.spawn_tasks(
+                registry=build_registry(seen, scan=not namespaces),
+                insights=insights,
+                vault=vault,
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                # Kopf's own would have the user's name, and in a container the user has none.
+                identity=Identity(identity),
+            )
+            end_at_signals(stop)
+            tasks = [*tasks, asyncio.create_task(_check_served(insights))]
             await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
             error = _find_error(tasks)
         finally:
@@ -106,7 +107,8 @@ async def _end_kopf(tasks: _Tasks) -> None:
     begun = {*tasks, *_list_kopfs()}
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=END_S)
+    if tasks:
+        await asyncio.wait(tasks, timeout=END_S)
     # Before the tasks they own: one that ends while its own are cancelled waits for them for ever.
     await end_tasks(task for task in _list_kopfs() if task.get_name().startswith(_WATCHER))
     while left := _list_kopfs():

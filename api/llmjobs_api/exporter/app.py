@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llmjobs_api.exporter.families import Snapshot, build_families, build_info, build_up
-from llmjobs_core.errors import RetryableError
+from llmjobs_core.errors import RetryableError, StoreFull
 from llmjobs_core.store import JobStore
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +33,15 @@ async def read_snapshot(store: JobStore) -> Snapshot:
     keys, counters = await asyncio.gather(store.list_pools(), store.fetch_counters())
     # None: dropped since the list was read.
     found = [stats for stats in await store.fetch_pools(keys) if stats is not None]
-    return Snapshot(counters, found)
+    return Snapshot(counters, found, await _is_writable(store))
+
+
+async def _is_writable(store: JobStore) -> bool:
+    try:
+        await store.check_writable()
+    except StoreFull:
+        return False
+    return True
 
 
 def build_app(store: JobStore, *, scrape_timeout_s: float) -> web.Application:

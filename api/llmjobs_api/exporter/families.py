@@ -37,6 +37,8 @@ class Snapshot:
 
     counters: Counters
     pools: Sequence[PoolStats]
+    is_writable: bool = True
+    """Whether the store takes new jobs."""
 
 
 def build_up(*, is_up: bool) -> Metric:
@@ -55,6 +57,11 @@ def build_info() -> Metric:
 
 def build_families(snapshot: Snapshot) -> Iterator[Metric]:
     """Yield everything that *snapshot* tells."""
+    yield GaugeMetricFamily(
+        "llmjobs_store_writable",
+        "1 if the store takes new jobs, 0 if it is full or its disk fails.",
+        value=float(snapshot.is_writable),
+    )
     yield from _job_families(snapshot.counters, [str(p.registration.key) for p in snapshot.pools])
     yield from _pool_families(snapshot.pools)
     yield _waiting_family(snapshot.pools)
@@ -81,7 +88,12 @@ def _job_families(counters: Counters, pools: Sequence[str]) -> Iterator[Metric]:
     for name, text, label, values in (
         ("llmjobs_requests_ended", "Requests that ended.", "outcome", counters.requests),
         ("llmjobs_requests_retried", "Requests that run again.", "reason", counters.retries),
-        ("llmjobs_tokens", "Tokens read and generated.", "type", counters.tokens),
+        (
+            "llmjobs_tokens",
+            "Tokens read and generated, of requests that ended.",
+            "type",
+            counters.tokens,
+        ),
     ):
         family = _counter(name, text, ("pool", label))
         for labels, count in sorted(values.items()):

@@ -103,15 +103,14 @@ _COST = stat(
 )
 _SPEED = stat(
     "How many tokens are generated a second?",
-    "Completion tokens over all chosen pools.",
-    CHOSEN.rate("llmjobs_tokens_total", type="completion"),
+    "As workers receive them from their engines, over all chosen pools.",
+    CHOSEN.rate("llmjobs_worker_tokens_total"),
     Unit.PER_SECOND,
 )
 _UNIT_COST = stat(
     "What do a million tokens cost?",
     "The hour's GPUs over the tokens generated at the present rate; no value while none are.",
-    f"{GPUS} * $gpu_price"
-    f" / ({CHOSEN.rate('llmjobs_tokens_total', type='completion')} * 3600 / 1e6 > 0)",
+    f"{GPUS} * $gpu_price / ({CHOSEN.rate('llmjobs_worker_tokens_total')} * 3600 / 1e6 > 0)",
     Unit.DOLLARS,
 )
 

@@ -78,8 +78,8 @@ COMING_AND_GOING = Panel(
 
 TOKENS = Panel(
     title="How many tokens a second?",
-    description="Prompt tokens read and completion tokens generated. Regenerated tokens were lost "
-    "with a worker or engine and made again: paid twice.",
+    description="Prompt tokens read and completion tokens generated, counted when their request "
+    "ends. Regenerated tokens were lost with a worker or engine and made again: paid twice.",
     queries=(Query(CHOSEN.rate("llmjobs_tokens_total", by=("type",)), "{{type}}"),),
     unit=Unit.PER_SECOND,
 )

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llmjobs_core.jobs import NewJob
 from llmjobs_core.names import PoolKey, build_job_id
+from llmjobs_core.pools import PoolRegistration
 from llmjobs_testing.driver import Driver
 from llmjobs_testing.exporters import run_exporter
 
@@ -76,3 +77,46 @@ async def test_without_the_store_nothing_is_told_as_zero(path: str) -> None:
             assert response.status == 503
         async with http.get("/healthz") as response:
             assert response.status == 200
+
+
+async def test_a_hundred_pools_are_told_by_one_scrape(valkey_url: str) -> None:
+    driver = Driver(valkey_url, POOL)
+    for number in range(100):
+        pool = PoolKey("team-a", f"pool-{number}")
+        await driver.store.put_pool(PoolRegistration(key=pool, models=(f"m-{number}",)))
+    async with run_exporter(valkey_url) as http:
+        told = await scrape(http)
+    await driver.close()
+    assert told["llmjobs_store_up", frozenset()] == 1
+    assert sum(name == "llmjobs_pool_requests_queued" for name, _ in told) == 100
+
+
+async def test_a_full_store_is_told_as_one_that_takes_nothing(valkey_url: str) -> None:
+    driver = Driver(valkey_url, POOL)
+    await driver.publish()
+    async with run_exporter(valkey_url) as http:
+        before = await scrape(http)
+        await driver.store.client.config_set("maxmemory", "1")
+        try:
+            full = await scrape(http)
+        finally:
+            await driver.store.client.config_set("maxmemory", "0")
+    await driver.close()
+    writable = "llmjobs_store_writable", frozenset[tuple[str, str]]()
+    assert (before[writable], full[writable]) == (1, 0)
+    assert full["llmjobs_store_up", frozenset()] == 1
+
+
+async def test_an_acl_that_refuses_is_a_store_that_is_down(valkey_url: str) -> None:
+    driver = Driver(valkey_url, POOL)
+    client = driver.store.client
+    await client.acl_setuser(
+        "poor", enabled=True, passwords=["+secret"], keys=["*"], channels=["*"], commands=["+ping"]
+    )
+    try:
+        async with run_exporter(valkey_url.replace("redis://", "redis://poor:secret@")) as http:
+            told = await scrape(http)
+    finally:
+        await client.acl_deluser("poor")
+        await driver.close()
+    assert told["llmjobs_store_up", frozenset()] == 0

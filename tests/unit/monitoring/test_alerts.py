@@ -53,6 +53,19 @@ def ended(failed: str, succeeded: str) -> dict[str, str]:
     }
 
 
+def requests(failed: str, succeeded: str) -> dict[str, str]:
+    name = "llmjobs_requests_ended_total"
+    return {
+        f'{name}{{{POOL}, outcome="failed"}}': failed,
+        f'{name}{{{POOL}, outcome="succeeded"}}': succeeded,
+    }
+
+
+def answered(bad: str, good: str) -> dict[str, str]:
+    name = 'llmjobs_gateway_requests_total{namespace="b", route="/jobs", method="POST", status='
+    return {f'{name}"503"}}': bad, f'{name}"202"}}': good}
+
+
 def first_token(below: str, every: str) -> dict[str, str]:
     name = f"llmjobs_worker_engine_first_token_seconds_bucket{{{POOL}, le="
     return {f'{name}"30.0"}}': below, f'{name}"60.0"}}': every, f'{name}"+Inf"}}': every}
@@ -64,6 +77,7 @@ def replicas(desired: int, most: int) -> dict[str, str]:
 
 
 ERRORS = 'llmjobs_operator_reconcile_errors_total{kind="LLMWorkerPool", error="Refused"}'
+HEARD = 'llmjobs_gateway_store_up{instance="g"}'
 UP, LEADING = "llmjobs_store_up", 'llmjobs_operator_leading{instance="%s"}'
 UP_IN, LEADING_IN = f'{UP}{{namespace="%s"}}', 'llmjobs_operator_leading{namespace="%s"}'
 IN_B = (("namespace", "b"),)
@@ -77,6 +91,19 @@ CASES = [
          {f'{UP}{{instance="a"}}': "0x9", f'{UP}{{instance="b"}}': "1x9"}, "9m"),
     Case("BrokerDown", "in one of two installations", {UP_IN % "a": "1x9", UP_IN % "b": "0x9"},
          "9m", "Redis can't be read by any exporter in b.", IN_B),
+    Case("StoreFull", "when it refuses writes",
+         {'llmjobs_store_writable{namespace="b"}': "1 0x9"}, "3m",
+         "Redis takes no new jobs in b: it is full, or its disk fails.", IN_B),
+    Case("StoreFull", "not while it takes them", {"llmjobs_store_writable": "1x9"}, "9m"),
+    Case("GatewayDown", "when none is scraped", {UP_IN % "b": "1x20"}, "9m",
+         "No gateway is scraped in b.", IN_B),
+    Case("GatewayDown", "not with one",
+         {UP_IN % "b": "1x20", 'llmjobs_gateway_store_up{namespace="b", instance="x"}': "0x20"},
+         "9m"),
+    Case("GatewayErrors", "when one in ten is refused", answered("0+10x60", "0+90x60"), "30m",
+         "10% of HTTP requests in b get a 5xx.", IN_B),
+    Case("GatewayErrors", "not for one in a hundred", answered("0+10x60", "0+990x60"), "30m"),
+    Case("GatewayErrors", "not for a few", answered("0x20 4x60", "0+1x60"), "24m"),
     Case("ExporterDown", "when none is scraped", {UP: "1 1 stale"}, "9m",
          "No exporter is scraped: nobody sees the queue.", ()),
     Case("ExporterDown", "where one of two installations has none",
@@ -91,7 +118,10 @@ CASES = [
     Case("NoWorkersForBacklog", "not for an idle pool at zero", queue("0x60", "0x60"), "30m"),
     Case("NoWorkersForBacklog", "not with a worker", queue("9x60", "8x60"), "30m"),
     Case("FailureRatioHigh", "when one in four fails", ended("0+1x60", "0+3x60"), "40m",
-         "25% of the jobs of a/p fail."),
+         "25% of the work of a/p fails."),
+    Case("FailureRatioHigh", "when lines of batches fail that succeed",
+         ended("0x60", "0+1x60") | requests("0+50x60", "0+50x60"), "40m",
+         "50% of the work of a/p fails."),
     Case("FailureRatioHigh", "not at one in a hundred", ended("0+1x60", "0+99x60"), "40m"),
     Case("FailureRatioHigh", "not for a few", ended("0x30 1+1x3 4x20", "0x60"), "36m"),
     Case("OldestJobTooOld", "after half an hour and five minutes",
@@ -124,6 +154,7 @@ CASES = [
          "The operator fails to bring pools in line: Refused.", (("error", "Refused"),),
          "10 attempts within 10 minutes failed."),
     Case("ScalerErrors", "not for one that passed", {ERRORS: "0x5 3x60"}, "30m"),
+    Case("ScalerErrors", "not once all is well again", {ERRORS: "0x5 10x60"}, "13m"),
     Case("NoLeader", "when two stand by",
          {UP: "1x20", LEADING % "a": "0x20", LEADING % "b": "0x20"}, "9m",
          "No operator leads, or none is scraped.", ()),
@@ -178,7 +209,7 @@ def run_suite(
 @pytest.mark.parametrize(
     ("series", "one"),
     [
-        ({UP: "0x120", LEADING % "a": "1x120"}, "LLMJobsBrokerDown"),
+        ({UP: "0x120", HEARD: "0x120", LEADING % "a": "1x120"}, "LLMJobsBrokerDown"),
         ({LEADING % "a": "1x120"}, "LLMJobsExporterDown"),
         ({"up": "1x120"}, "LLMJobsExporterDown"),
     ],
@@ -201,6 +232,7 @@ def test_what_is_absent_raises_no_alert_about_queues(tmp_path: Path) -> None:
                 "interval": "1m",
                 "input_series": [
                     {"series": UP, "values": "0x120"},
+                    {"series": HEARD, "values": "0x120"},
                     {"series": LEADING % "a", "values": "1x120"},
                 ],
                 "alert_rule_test": [
