@@ -45,8 +45,7 @@ async def test_every_message_started_is_told_to_have_ended_also_when_its_worker_
         assert await worker.wait_ended() == 0
     await asyncio.wait_for(listening, 30)
     told = Counter(event["type"] for event in heard if event["type"].startswith("task-"))
-    assert told == {
-        "task-received": SHORT + LONG,
-        "task-started": SHORT + LONG,
-        "task-succeeded": SHORT + LONG,
-    }
+    assert set(told) == {"task-received", "task-started", "task-succeeded"}
+    # A job that was handed back may come to this worker once more before it has left.
+    (count,) = set(told.values())
+    assert count >= SHORT + LONG
