@@ -16,7 +16,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
-    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -111,11 +110,9 @@ _NOT_NOW = (
     BusyLoadingError,
     ClusterDownError,
     ReadOnlyError,
-    NoPermissionError,
     TryAgainError,
 )
-"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown. Or
-its ACL refuses us, until somebody changes that."""
+"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown."""
 _NOT_NOW_WORDS = frozenset({"UNBLOCKED", "NOREPLICAS", "BUSY"})
 """The same, as replies that redis-py has no type for: a blocked call at a server that was demoted,
 too few replicas (``min-replicas-to-write``), a long script, a cluster that moves slots."""

@@ -105,18 +105,3 @@ async def test_a_full_store_is_told_as_one_that_takes_nothing(valkey_url: str) -
     writable = "llmjobs_store_writable", frozenset[tuple[str, str]]()
     assert (before[writable], full[writable]) == (1, 0)
     assert full["llmjobs_store_up", frozenset()] == 1
-
-
-async def test_an_acl_that_refuses_is_a_store_that_is_down(valkey_url: str) -> None:
-    driver = Driver(valkey_url, POOL)
-    client = driver.store.client
-    await client.acl_setuser(
-        "poor", enabled=True, passwords=["+secret"], keys=["*"], channels=["*"], commands=["+ping"]
-    )
-    try:
-        async with run_exporter(valkey_url.replace("redis://", "redis://poor:secret@")) as http:
-            told = await scrape(http)
-    finally:
-        await client.acl_deluser("poor")
-        await driver.close()
-    assert told["llmjobs_store_up", frozenset()] == 0
