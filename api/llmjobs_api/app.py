@@ -59,14 +59,13 @@ def create_app(settings: GatewaySettings, ports: Ports) -> FastAPI:
                 metrics=metrics,
             )
             app.state.gateway = gateway
-            tasks_ = [
-                asyncio.create_task(gateway.hub.run(), name="hub"),
-                asyncio.create_task(reap_on(store, settings.reap_interval_s), name="reaper"),
-            ]
+            hub = asyncio.create_task(gateway.hub.run(), name="hub")
+            # Without the reaper a gateway serves well: workers and the operator reap, too.
+            hub.add_done_callback(partial(_note_end, gateway))
+            reaper = asyncio.create_task(reap_on(store, settings.reap_interval_s), name="reaper")
+            tasks_ = [hub, reaper]
             for task in tasks_:
                 task.add_done_callback(_log_end)
-            # Without the reaper a gateway serves well: workers and the operator reap, too.
-            tasks_[0].add_done_callback(partial(_note_end, gateway))
             try:
                 yield {"gateway": gateway}
             finally:

@@ -164,12 +164,11 @@ class Hub:
                 for watcher in self._all_watchers():
                     watcher.mark_missed()
                 self.connected.set()
-                await self._deliver_next(reader)
-                if failures:
-                    log.info("live_events_back", attempts=failures)
-                failures = 0
                 while True:
                     await self._deliver_next(reader)
+                    if failures:
+                        log.info("live_events_back", attempts=failures)
+                        failures = 0
             except (RetryableError, TimeoutError) as error:
                 self.connected.clear()
                 if not failures:

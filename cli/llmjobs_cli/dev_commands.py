@@ -22,7 +22,13 @@ from llmjobs_cli.supervisor import (
     start_supervisor,
     stop_supervisor,
 )
-from llmjobs_dev.state import Phase, StackState, default_data_dir, read_state
+from llmjobs_dev.state import (
+    Phase,
+    StackState,
+    default_data_dir,
+    read_state,
+    supervisor_log,
+)
 
 dev = typer.Typer(
     help="The whole of llmjobs on this machine: Kubernetes, Valkey, a model, every part.",
@@ -72,8 +78,7 @@ def up(
             asyncio.run(run_examples(_console, state))
         show_what_to_try(_console, state, detached=detach)
         if process is not None and not detach and (code := process.wait()):
-            log = str(folder / "logs" / "supervisor.log")
-            _fail(f"the stack ended with status {code}", log)
+            _fail(f"the stack ended with status {code}", str(supervisor_log(folder)))
     except StackFailedError as error:
         _fail(str(error), error.log)
     except ExamplesFailedError as error:

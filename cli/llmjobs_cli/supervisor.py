@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmjobs_dev.lock import ALREADY_RUNS, is_locked, make_private
-from llmjobs_dev.state import Phase, StackState, read_state
+from llmjobs_dev.state import Phase, StackState, read_state, supervisor_log
 
 POLL_S = 0.1
 STOP_TIMEOUT_S = 60.0
@@ -29,7 +29,7 @@ class StackFailedError(RuntimeError):
 def start_supervisor(data_dir: Path, *, with_parent: bool) -> subprocess.Popen[bytes]:
     """Start a supervisor for *data_dir*; with *with_parent* it ends when this process ends."""
     make_private(data_dir)
-    log = data_dir / "logs" / "supervisor.log"
+    log = supervisor_log(data_dir)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "llmjobs_dev", str(data_dir)]
     if with_parent:
@@ -49,7 +49,7 @@ def follow_start(process: subprocess.Popen[bytes], data_dir: Path) -> Iterator[S
 
     When another process starts a stack in the same folder, that one is followed.
     """
-    log = str(data_dir / "logs" / "supervisor.log")
+    log = str(supervisor_log(data_dir))
     while True:
         ended = process.poll()
         state = read_state(data_dir)
@@ -82,7 +82,7 @@ def stop_supervisor(state: StackState) -> bool:
             _signal(state.supervisor_pid, signal.SIGKILL)
             raise StackFailedError(
                 f"the stack did not end within {STOP_TIMEOUT_S:.0f} s and was killed",
-                str(data_dir / "logs" / "supervisor.log"),
+                str(supervisor_log(data_dir)),
             )
         time.sleep(POLL_S)
     return True

@@ -19,7 +19,7 @@ from llmjobs_dev.lock import ALREADY_RUNS, try_lock
 from llmjobs_dev.node.api import ApiError
 from llmjobs_dev.process import ProcessFailedError, die_with_parent
 from llmjobs_dev.stack import Stack
-from llmjobs_dev.state import Phase, StackState, write_state
+from llmjobs_dev.state import Phase, StackState, supervisor_log, write_state
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ async def run_stack(data_dir: Path) -> int:
         )
         state.error = failed
         log = getattr(error, "log", None)
-        state.error_log = str(log or data_dir / "logs" / "supervisor.log")
+        state.error_log = str(log or supervisor_log(data_dir))
     elif not starting.done():
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -69,6 +69,11 @@ def write_state(state: StackState) -> None:
     part.replace(path)
 
 
+def supervisor_log(data_dir: Path) -> Path:
+    """Return where the supervisor of *data_dir* writes what it does."""
+    return data_dir / "logs" / "supervisor.log"
+
+
 def read_state(data_dir: Path) -> StackState | None:
     """Return the last state written, None if there was never a stack here.
 

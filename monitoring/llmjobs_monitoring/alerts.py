@@ -78,22 +78,21 @@ def _growing(times: Times) -> str:
     return f"max by (pool) (deriv({queued})) > 0.01 and on (pool) {_QUEUED} > 2 * {_SLOTS}"
 
 
+def _share_above(share: float, bad: str, every: str, *, by: str, least: int) -> str:
+    """Return what share of *every* is *bad*, where it is above *share* and more than *least*."""
+    return f"{bad} / on ({by}) {every} > {share} and on ({by}) {bad} > {least}"
+
+
 def _failing(times: Times) -> str:
     # A batch with one good line has succeeded, whatever became of the others: these are requests.
-    ended, requests, span = (
-        "llmjobs_jobs_ended_total",
-        "llmjobs_requests_ended_total",
-        times.span(15),
-    )
-    shares = (
-        (_ALL.increase(ended, by=_BY, window=span, state=_BAD), ended),
-        (_ALL.increase(requests, by=_BY, window=span, outcome="failed"), requests),
-    )
-    return " or on (pool) ".join(
-        f"({bad} / on (pool) {_ALL.increase(name, by=_BY, window=span)} > 0.1"
-        f" and on (pool) {bad} > 5)"
-        for bad, name in shares
-    )
+    ended, requests = "llmjobs_jobs_ended_total", "llmjobs_requests_ended_total"
+    span = times.span(15)
+
+    def share(name: str, **bad: str) -> str:
+        some, every = (_ALL.increase(name, by=_BY, window=span, **where) for where in (bad, {}))
+        return _share_above(0.1, some, every, by="pool", least=5)
+
+    return f"({share(ended, state=_BAD)}) or on (pool) ({share(requests, outcome='failed')})"
 
 
 def _no_workers(_: Times) -> str:
@@ -117,9 +116,11 @@ def _at_max(_: Times) -> str:
 
 def _scaler_errors(times: Times) -> str:
     name, span = "llmjobs_operator_reconcile_errors_total", times.span(10)
-    pools, by = "LLMWorkerPool", ("error",)
-    lately = _ALL.increase(name, by=by, window=times.span(2), kind=pools)
-    return f"{_ALL.increase(name, by=by, window=span, kind=pools)} > 5 and on (error) {lately} > 0"
+    all_of_them, lately = (
+        _ALL.increase(name, by=("error",), window=window, kind="LLMWorkerPool")
+        for window in (span, times.span(2))
+    )
+    return f"{all_of_them} > 5 and on (error) {lately} > 0"
 
 
 def _no_leader(_: Times) -> str:
@@ -145,7 +146,7 @@ def _gateway_errors(times: Times) -> str:
         f"sum by (namespace) (increase({_ALL.select(_ANSWERED, **where)}[{times.span(10)}]))"
         for where in ({"status": "5.."}, {})
     )
-    return f"{bad} / on (namespace) {every} > 0.05 and on (namespace) {bad} > 20"
+    return _share_above(0.05, bad, every, by="namespace", least=20)
 
 
 def _exporter_down(_: Times) -> str:

@@ -93,7 +93,7 @@ class Loops:
             await end_tasks([attempt])
             raise
         if attempt.cancelled():
-            # Not by us: Kopf cancels whatever began while it ran, when it ends by itself.
+            # Not by us: by somebody who cancels tasks that he does not know.
             error: BaseException | None = asyncio.CancelledError("cancelled from outside")
         else:
             error = attempt.exception()

@@ -56,7 +56,7 @@ class Health(StrEnum):
     """It was not asked: no connection could be opened on this side."""
 
 
-class ConnectionNotOpened(Exception):
+class ConnectionNotOpened(aiohttp.ClientConnectionError):
     """The event loop could not open a connection; it says nothing of the engine."""
 
 
@@ -124,7 +124,7 @@ class EngineClient:
         code = "engine_first_byte_timeout"
         try:
             async with asyncio.timeout(self._timeouts.first_byte_s) as limit:
-                async with self._request("POST", path, msgspec.json.encode(body)) as response:
+                async with self._request("POST", path, body) as response:
                     await _check_status(response)
                     async for data in response.content.iter_any():
                         code = "engine_idle_timeout"
@@ -140,7 +140,7 @@ class EngineClient:
             raise _connection_error(error) from error
         except TimeoutError as error:
             raise _network_error(code, "the engine was silent too long") from error
-        except (aiohttp.ClientError, OSError, ConnectionNotOpened) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error
         except (msgspec.DecodeError, UnicodeDecodeError, SSEEventTooLong) as error:
             raise _network_error("engine_protocol_error", "the stream is malformed") from error
@@ -150,7 +150,7 @@ class EngineClient:
         try:
             async with (
                 asyncio.timeout(self._timeouts.first_byte_s),
-                self._request("POST", path, msgspec.json.encode(body)) as response,
+                self._request("POST", path, body) as response,
             ):
                 await _check_status(response)
                 answer = await _read_up_to(_ANSWER_MAX, response)
@@ -161,7 +161,7 @@ class EngineClient:
             raise _connection_error(error) from error
         except TimeoutError as error:
             raise _network_error("engine_timeout", "the engine was silent too long") from error
-        except (aiohttp.ClientError, OSError, ConnectionNotOpened) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error
 
     async def fetch_health(self, path: str) -> Health:
@@ -191,7 +191,6 @@ class EngineClient:
             TimeoutError,
             aiohttp.ClientError,
             OSError,
-            ConnectionNotOpened,
             msgspec.DecodeError,
             UnicodeDecodeError,
         ):
@@ -202,12 +201,13 @@ class EngineClient:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, body: bytes | None = None
+        self, method: str, path: str, body: dict[str, Any] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        data = None if body is None else msgspec.json.encode(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             response = await self._session.request(
-                method, self._base_url + path, data=body, headers=headers, allow_redirects=False
+                method, self._base_url + path, data=data, headers=headers, allow_redirects=False
             )
         except RuntimeError as error:
             # uvloop's, where another connection was closed behind its back: a new one gets the same

@@ -82,13 +82,6 @@ class EngineMonitor:
 
     async def _check(self) -> None:
         is_alive = await self._is_alive()
-        if is_alive is None:
-            # Nothing new may begin here, but what runs has its connection already.
-            self._failures += 1
-            if self._failures >= _FAILURES_MAX and self._intake.is_healthy:
-                _log.warning("engine_not_asked", checks_failed=self._failures)
-                self._intake.set_healthy(False)
-            return
         if is_alive:
             self._failures = 0
             if not self._intake.is_healthy:
@@ -100,8 +93,11 @@ class EngineMonitor:
         if self._failures < _FAILURES_MAX:
             return
         if self._intake.is_healthy:
-            _log.warning("engine_unhealthy", checks_failed=self._failures)
+            event = "engine_not_asked" if is_alive is None else "engine_unhealthy"
+            _log.warning(event, checks_failed=self._failures)
             self._intake.set_healthy(False)
+        if is_alive is None:
+            return  # nothing new may begin here, but what runs has its connection already
         # At every failed check: a claim that was on its way may have come in meanwhile.
         self._on_unhealthy()
 

@@ -135,20 +135,22 @@ def _as_status(code: Any) -> int:
     return code if isinstance(code, int) and 400 <= code <= 599 else 0
 
 
-def _is_error_object(body: bytes) -> bool:
+def _decode(body: bytes) -> Any:
+    """Return the JSON in *body*; None where there is none."""
     try:
-        decoded = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
+        return None
+
+
+def _is_error_object(body: bytes) -> bool:
+    decoded = _decode(body)
     return isinstance(decoded, dict) and isinstance(decoded.get("error"), dict)
 
 
 def _parse_error_object(body: bytes) -> tuple[str, str]:
     """Return code and message of what may be an OpenAI error, a FastAPI one or plain text."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "", ""
+    decoded = _decode(body)
     error = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
     if isinstance(error, str):
         return "", bound_message(error)

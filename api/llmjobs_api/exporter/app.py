@@ -30,10 +30,12 @@ class _Families(Collector):
 
 async def read_snapshot(store: JobStore) -> Snapshot:
     """Return what the store says now. Raises StoreUnavailable."""
-    keys, counters = await asyncio.gather(store.list_pools(), store.fetch_counters())
+    keys, counters, is_writable = await asyncio.gather(
+        store.list_pools(), store.fetch_counters(), _is_writable(store)
+    )
     # None: dropped since the list was read.
     found = [stats for stats in await store.fetch_pools(keys) if stats is not None]
-    return Snapshot(counters, found, await _is_writable(store))
+    return Snapshot(counters, found, is_writable)
 
 
 async def _is_writable(store: JobStore) -> bool:

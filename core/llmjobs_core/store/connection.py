@@ -112,10 +112,11 @@ _NOT_NOW = (
     ReadOnlyError,
     TryAgainError,
 )
-"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown."""
+"""Not there, not ready, or no primary (any more); a replica without its primary is ClusterDown, a
+cluster that moves slots says TryAgain."""
 _NOT_NOW_WORDS = frozenset({"UNBLOCKED", "NOREPLICAS", "BUSY"})
 """The same, as replies that redis-py has no type for: a blocked call at a server that was demoted,
-too few replicas (``min-replicas-to-write``), a long script, a cluster that moves slots."""
+too few replicas (``min-replicas-to-write``), a long script."""
 
 
 _TOLD_MAX = 200

@@ -17,6 +17,16 @@ KEY = ObjectKey(Kind.JOB, "team-a", "a")
 POOL = ObjectKey(Kind.POOL, "team-a", "p")
 
 
+def build_loops(jobs: object, work: Worklist, registry: CollectorRegistry) -> Loops:
+    """Return loops that can reconcile LLMJobs, and no more."""
+    unused = cast("Any", None)
+    return Loops(
+        view=unused, work=work, store=unused, jobs=cast("Any", jobs), pools=unused,
+        demand=unused, election=unused, audit=unused, wait_listed=unused,
+        metrics=OperatorMetrics(registry),
+    )  # fmt: skip
+
+
 class Broken:
     """A reconciler with a bug."""
 
@@ -26,13 +36,7 @@ class Broken:
 
 async def test_a_bug_in_one_object_is_counted_and_the_object_is_tried_again() -> None:
     registry, work = CollectorRegistry(), Worklist()
-    unused = cast("Any", None)
-    loops = Loops(
-        view=unused, work=work, store=unused, jobs=cast("Any", Broken()), pools=unused,
-        demand=unused, election=unused, audit=unused, wait_listed=unused,
-        metrics=OperatorMetrics(registry),
-    )  # fmt: skip
-    await loops._reconcile(KEY)
+    await build_loops(Broken(), work, registry)._reconcile(KEY)
     assert len(work) == 1
     labels = {"kind": "LLMJob", "error": "KeyError"}
     assert registry.get_sample_value("llmjobs_operator_reconcile_errors_total", labels) == 1
@@ -47,13 +51,7 @@ class Cancelled:
 
 async def test_an_object_whose_work_was_cancelled_from_outside_is_tried_again() -> None:
     work = Worklist()
-    unused = cast("Any", None)
-    loops = Loops(
-        view=unused, work=work, store=unused, jobs=cast("Any", Cancelled()), pools=unused,
-        demand=unused, election=unused, audit=unused, wait_listed=unused,
-        metrics=OperatorMetrics(CollectorRegistry()),
-    )  # fmt: skip
-    await loops._reconcile(KEY)
+    await build_loops(Cancelled(), work, CollectorRegistry())._reconcile(KEY)
     assert len(work) == 1
 
 
