@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from llmjobs_core.names import PoolKey, UnitRef
 from llmjobs_core.states import JobClass, JobSource, JobState, Recovery
 
@@ -214,9 +216,11 @@ class Claim:
     beginning that could be continued."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgressUpdate:
-    """What one request produced since the last update."""
+class ProgressUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request produced since the last update.
+
+    A struct, made in a tenth of what a frozen dataclass takes: there is one a stream a tick.
+    """
 
     ref: UnitRef
     fence: int

@@ -89,16 +89,16 @@ class Answer:
 
     def _take_run(self, run: PlainRun, first: Choice) -> Piece:
         """Add plain chunks as `_take_chunk` would one by one."""
-        if run.usage is not None:
-            self._usage = run.usage
-            self.tokens = max(self.tokens, run.usage.completion_tokens or 0)
-        if run.text:
-            first.text.append(run.text)
-        first.token_ids += run.token_ids
-        self._counted += len(run.token_ids)
+        text, ids, usage = run.text, run.token_ids, run.usage
+        if usage is not None:
+            self._usage = usage
+            self.tokens = max(self.tokens, usage.completion_tokens or 0)
+        if text:
+            first.text.append(text)
+        first.token_ids += ids
+        self._counted += len(ids)
         self.tokens = max(self.tokens, self._counted)
-        piece = self._outlet.pass_run(run.text, tuple(run.token_ids), run.count_open())
-        return self._build_piece(piece, ())
+        return self._build_piece(self._outlet.pass_run(text, ids, run.count_open()), ())
 
     def _take_chunk(self, chunk: Chunk) -> Piece:
         if self.is_stopped:

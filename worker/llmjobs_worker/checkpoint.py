@@ -6,7 +6,7 @@ as it was. Everything is kept, so that a store that lost its last second can be 
 
 from llmjobs_core.jobs import Claim, ProgressUpdate
 from llmjobs_core.names import UnitRef
-from llmjobs_worker.outlet import Piece
+from llmjobs_worker.outlet import Piece, join_pieces
 
 
 class Checkpoint:
@@ -72,18 +72,18 @@ class Checkpoint:
     def build_update(self) -> ProgressUpdate | None:
         """Return what to send: the unconfirmed update again, or what is new; None if nothing."""
         if self._sent is None and not self.is_written:
-            text = "".join(piece.text for piece in self._new)
+            new = join_pieces(self._new)
             self._sent = ProgressUpdate(
                 ref=self.ref,
                 fence=self.fence,
-                text=text,
-                token_ids=tuple([i for piece in self._new for i in piece.token_ids]),
-                tokens=sum(piece.tokens for piece in self._new),
+                text=new.text,
+                token_ids=new.token_ids,
+                tokens=new.tokens,
                 prompt_token_ids=self._prompt_ids if self._has_new_prompt_ids else (),
                 reset=self._reset,
                 regenerated=self._regenerated if self._reset else 0,
-                is_partial=any(piece.is_partial for piece in self._new),
-                at=-1 if self._reset or not text else self._at,
+                is_partial=new.is_partial,
+                at=-1 if self._reset or not new.text else self._at,
             )
             self._known += self._new
             self._new, self._reset, self._has_new_prompt_ids = [], False, False

@@ -5,7 +5,7 @@ Cancelling a caller closes its connection, which is how an engine learns to stop
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +17,11 @@ import msgspec
 
 from llmjobs_core.jobs import JobError
 from llmjobs_worker.assemble import CHAT
-from llmjobs_worker.chunk_reader import ChunkReader, Part
+from llmjobs_worker.engine_stream import EngineStream
 from llmjobs_worker.resume import EngineKind, EngineTraits
 from llmjobs_worker.retry import (
     BODY_MAX,
+    EngineError,
     Failure,
     build_error_body,
     build_network_failure,
@@ -33,9 +34,6 @@ _KEEPALIVE_S = 3.0
 """Below the 5 s after which uvicorn closes an idle connection, so that none is used as it dies."""
 _ANSWER_MAX = 256 * 2**20
 """Largest answer that is not a stream; embeddings of a long list are some tens of MiB."""
-_IDLE_SLACK_S = 1.0
-"""Most that a silent stream may be borne longer than said: a timer a token would cost as much as
-the token."""
 _HEALTH_TIMEOUT_S = 2.0
 _REFUSAL_TIMEOUT_S = 5.0
 """For the text of a refusal; its status is known by then."""
@@ -58,14 +56,6 @@ class Health(StrEnum):
 
 class ConnectionNotOpened(aiohttp.ClientConnectionError):
     """The event loop could not open a connection; it says nothing of the engine."""
-
-
-class EngineError(Exception):
-    """The engine gave no whole answer; ``failure`` says what that means for the request."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.error.code)
-        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,33 +102,26 @@ class EngineClient:
         """Close all connections."""
         await self._session.close()
 
-    async def fetch_stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[list[Part]]:
-        """Yield the chunks of a stream as they come, those of one read together.
+    @asynccontextmanager
+    async def open_stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[EngineStream]:
+        """Give a request's stream, to be read within; leaving early closes its connection.
 
-        Ends at the engine's end of stream, whole or not. Raises EngineError.
+        Raises EngineError, also for what its reading came to.
         """
-        loop = asyncio.get_running_loop()
-        reader = ChunkReader(chat=path == CHAT)
-        slack_s = min(_IDLE_SLACK_S, self._timeouts.idle_s / 10)
-        extended_s = -slack_s
-        code = "engine_first_byte_timeout"
+        stream: EngineStream | None = None
         try:
             async with asyncio.timeout(self._timeouts.first_byte_s) as limit:
                 async with self._request("POST", path, body) as response:
                     await _check_status(response)
-                    async for data in response.content.iter_any():
-                        code = "engine_idle_timeout"
-                        if (now_s := loop.time()) >= extended_s + slack_s:
-                            extended_s = now_s
-                            limit.reschedule(now_s + self._timeouts.idle_s + slack_s)
-                        yield reader.feed(data)
-                        if isinstance(reader.end, Failure):
-                            raise EngineError(reader.end)
-                        if reader.end:
-                            return
+                    stream = EngineStream(
+                        response.content, limit, self._timeouts.idle_s, chat=path == CHAT
+                    )
+                    yield stream
         except aiohttp.ConnectionTimeoutError as error:
             raise _connection_error(error) from error
         except TimeoutError as error:
+            has_begun = stream is not None and stream.has_begun
+            code = "engine_idle_timeout" if has_begun else "engine_first_byte_timeout"
             raise _network_error(code, "the engine was silent too long") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error

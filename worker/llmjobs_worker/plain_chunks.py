@@ -65,29 +65,31 @@ _text_decoder = msgspec.json.Decoder(list[_TextChunk])
 class PlainRun:
     """Plain chunks in a row, put together."""
 
-    __slots__ = ("_chunks", "_texts", "text", "token_ids")
+    __slots__ = ("_chunks", "_texts", "text", "token_ids", "usage")
 
     def __init__(self, chunks: Sequence[_ChatChunk | _TextChunk], texts: list[str]) -> None:
         """*texts* has what each of *chunks* says."""
         self._chunks = chunks
         self._texts = texts
         self.text = "".join(texts)
-        self.token_ids = [token for chunk in chunks for token in chunk.choices[0].token_ids]
+        self.token_ids = tuple([token for chunk in chunks for token in chunk.choices[0].token_ids])
+        self.usage = chunks[-1].usage or self._find_usage()
+        """What the last one that tells it tells."""
 
     @property
     def count(self) -> int:
         """How many chunks."""
         return len(self._chunks)
 
-    @property
-    def usage(self) -> EngineUsage | None:
-        """What the last one that tells it tells."""
+    def _find_usage(self) -> EngineUsage | None:
         told = (chunk.usage for chunk in reversed(self._chunks) if chunk.usage is not None)
         return next(told, None)
 
     def count_open(self) -> int:
         """Return how many tokens at the end have no text yet: their character is not whole."""
         count = 0
+        if self._texts[-1]:
+            return count  # as nearly always
         for text, chunk in zip(reversed(self._texts), reversed(self._chunks), strict=True):
             if text:
                 break

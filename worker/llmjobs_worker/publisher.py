@@ -73,12 +73,12 @@ class Publisher:
                 return False
             behind = {item.ref for item in lost if item.behind}
             for checkpoint, update in sent:
-                if checkpoint.ref in behind:
+                if behind and checkpoint.ref in behind:
                     checkpoint.rewind()
                 else:
                     checkpoint.confirm(update)
                 if not checkpoint.is_written and checkpoint.ref not in self._dirty:
                     self.notify(checkpoint)
-        if losses := build_losses(lost, {c.ref: c.fence for c, _ in sent}):
+        if lost and (losses := build_losses(lost, {c.ref: c.fence for c, _ in sent})):
             self._on_losses(losses)
         return True

@@ -65,6 +65,14 @@ class Failure:
         return self.retryable and (self.status == 0 or self.status >= 500)
 
 
+class EngineError(Exception):
+    """The engine gave no whole answer; ``failure`` says what that means for the request."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error.code)
+        self.failure = failure
+
+
 def is_retryable_status(status: int) -> bool:
     """Whether the same request may succeed later after this HTTP status."""
     if status >= 500:

@@ -6,9 +6,7 @@ closes its connection at once while what was generated is still written down.
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 
 import msgspec
@@ -20,15 +18,16 @@ from llmjobs_core.store import JobStore
 from llmjobs_worker.assemble import Answer
 from llmjobs_worker.checkpoint import Checkpoint
 from llmjobs_worker.chunks import EngineUsage
-from llmjobs_worker.engine_client import EngineClient, EngineError
+from llmjobs_worker.engine_client import EngineClient
 from llmjobs_worker.held import AbortReason, HeldUnit, HeldUnits
 from llmjobs_worker.metrics import WorkerMetrics
 from llmjobs_worker.outlet import NOTHING, Piece
-from llmjobs_worker.pace import UNPACED_TOKENS, Pace
 from llmjobs_worker.persist import persist
 from llmjobs_worker.publisher import Publisher
+from llmjobs_worker.relay import Relay
 from llmjobs_worker.resume import EngineTraits, Mode, RequestPlan, plan_request
 from llmjobs_worker.retry import (
+    EngineError,
     Failure,
     RetryPolicy,
     build_error_body,
@@ -63,10 +62,8 @@ class UnitRunner:
     """What is known of the engine now."""
     confirm_engine: Callable[[], Awaitable[bool]]
     """Asks whether the engine is alive, after a request that it may have died under."""
-    note_engine_alive: Callable[[], None]
-    """Told whenever the engine has sent something."""
+    relay: Relay
     publisher: Publisher
-    pace: Pace
     held: HeldUnits
     policy: RetryPolicy
     metrics: WorkerMetrics
@@ -132,32 +129,9 @@ class UnitRunner:
             return Finished(answer.build_response(), answer.build_usage())
         if not plan.stream:
             return await self._fetch_whole(plan)
-        await self._stream(plan, answer, checkpoint)
+        async with self.engine.open_stream(plan.path, plan.body) as stream:
+            await self.relay.run(stream, answer, checkpoint)
         return Finished(answer.build_response(), answer.build_usage(), answer.take_rest())
-
-    async def _stream(self, plan: RequestPlan, answer: Answer, checkpoint: Checkpoint) -> None:
-        started_s = time.monotonic()
-        is_first = True
-        async with aclosing(self.engine.fetch_stream(plan.path, plan.body)) as stream:
-            async for parts in stream:
-                self.note_engine_alive()
-                if is_first and parts:
-                    is_first = False
-                    self.metrics.first_token.observe(time.monotonic() - started_s)
-                before = answer.tokens
-                for part in parts:
-                    if piece := answer.take(part):
-                        checkpoint.add(piece)
-                self.metrics.tokens.inc(answer.tokens - before)
-                if not checkpoint.is_written:
-                    self.publisher.notify(checkpoint)
-                if answer.is_stopped:
-                    break  # leaving closes the connection: the engine does not know of the stop
-                if answer.tokens > UNPACED_TOKENS and not answer.is_whole:
-                    await self.pace.wait(answer.tokens - before)
-        if not answer.is_whole:
-            message = "the engine ended the stream before the answer was whole"
-            raise EngineError(build_network_failure("engine_stream_cut", message))
 
     async def _fetch_whole(self, plan: RequestPlan) -> Finished:
         body = await self.engine.fetch_whole(plan.path, plan.body)

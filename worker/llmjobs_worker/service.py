@@ -28,6 +28,7 @@ from llmjobs_worker.metrics import WorkerMetrics
 from llmjobs_worker.pace import Pace
 from llmjobs_worker.probes import ProbeServer
 from llmjobs_worker.publisher import Publisher
+from llmjobs_worker.relay import Relay
 from llmjobs_worker.retry import RetryPolicy
 from llmjobs_worker.run_chunk import ChunkRunner
 from llmjobs_worker.run_unit import UnitRunner
@@ -147,9 +148,8 @@ class WorkerService:
             engine=self._engine,
             fetch_traits=lambda: monitor.traits,
             confirm_engine=monitor.confirm,
-            note_engine_alive=monitor.note_alive,
+            relay=Relay(publisher, Pace(), self.metrics, monitor.note_alive),
             publisher=publisher,
-            pace=Pace(),
             held=self._held,
             policy=RetryPolicy(settings.retry_base_ms, settings.retry_cap_s),
             metrics=self.metrics,

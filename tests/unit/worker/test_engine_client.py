@@ -6,7 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from llmjobs_worker.engine_client import EngineClient, EngineError, Health
+from llmjobs_worker.engine_client import EngineClient, Health
+from llmjobs_worker.retry import EngineError
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ async def test_a_request_was_not_taken_and_is_tried_again(client: EngineClient) 
 
 async def test_a_stream_was_not_taken_and_is_tried_again(client: EngineClient) -> None:
     with pytest.raises(EngineError) as caught:
-        await anext(client.fetch_stream("/v1/completions", {}))
+        async with client.open_stream("/v1/completions", {}):
+            pass
     assert not caught.value.failure.was_taken
 
 
