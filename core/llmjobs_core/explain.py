@@ -157,7 +157,8 @@ def _plan_start(stats: PoolStats, waiting: Waiting, now_ms: int) -> int | None:
 
 
 def _busy(stats: PoolStats) -> str:
-    return f"{stats.running} of {stats.slots} slots are busy"
+    # More than the slots can be claimed: those that are about to come free.
+    return f"{min(stats.running, stats.slots)} of {stats.slots} slots are busy"
 
 
 def _queue_message(stats: PoolStats, position: int, eta_ms: int | None) -> str:

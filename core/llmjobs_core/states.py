@@ -89,6 +89,7 @@ class JobReason(StrEnum):
     ENGINE_LOST = "EngineLost"
     ENGINE_UNHEALTHY = "EngineUnhealthy"
     DRAINED = "Drained"
+    CROWDED = "Crowded"
     SUCCEEDED = "Succeeded"
     CANCELLED = "Cancelled"
     REQUEST_FAILED = "RequestFailed"

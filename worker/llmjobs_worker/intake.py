@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from llmjobs_worker.slots import Slots
+from llmjobs_worker.turnover import Turnover
 
 
 class Intake:
@@ -11,11 +12,15 @@ class Intake:
     Changed in the loop's thread; its properties may be read from any.
     """
 
-    def __init__(self, slots: Slots) -> None:
-        self.slots = slots
-        slots.on_freed = self.tell
+    def __init__(self, total: int) -> None:
+        """*total* is how many requests may be at the engine at once."""
+        self.slots = Slots(total)
+        self.turnover = Turnover(total)
+        self.places = Slots(total, self.turnover.count_ahead)
+        """Requests that may be claimed: one a slot, and some for slots that soon come free."""
+        self.places.on_freed = self.tell
         self.waiting = 0
-        """Chunks that were taken from the queue and have no slot yet."""
+        """Chunks that were taken from the queue and have no place yet."""
         self._is_healthy = False
         self._is_draining = False
         self._listeners: list[Callable[[], None]] = []
@@ -42,7 +47,7 @@ class Intake:
 
     def has_room(self, arriving: int) -> bool:
         """Whether one more message may be fetched when *arriving* more are on their way in."""
-        return self.is_open and self.slots.free > self.waiting + arriving
+        return self.is_open and self.places.free > self.waiting + arriving
 
     def set_healthy(self, is_healthy: bool) -> None:
         """Note the engine's health."""

@@ -1,8 +1,9 @@
-"""One Celery message: claim its requests as slots come free, and run them all to their end."""
+"""One Celery message: claim its requests as places come free, and run them all to their end."""
 
 import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,9 @@ from llmjobs_worker.slots import HeldSlot
 
 _CLAIM_LIMIT_S = 10.0
 """How long a claim is tried while the store is away; its message is sent again anyway."""
+
+_BATCHES = 16
+"""Batches that are remembered: of their next chunks as many lines are claimed as have places."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +41,8 @@ class ChunkRunner:
     started: int = field(default=0, init=False)
     """Chunks that have begun so far."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _batches: deque[str] = field(default_factory=lambda: deque(maxlen=_BATCHES), init=False)
+    """Jobs that were found to be batches, of late."""
 
     def start(self, chunk: ChunkRef, on_ended: Callable[[BaseException | None], None]) -> None:
         """Begin with *chunk*; *on_ended* is told when it has ended, and of a bug that ended it."""
@@ -69,28 +75,32 @@ class ChunkRunner:
                 _log.error("request_crashed", chunk=str(chunk), exc_info=result)
 
     async def _claim_all(self, chunk: ChunkRef, tasks: set[asyncio.Task[None]]) -> None:
-        slots = self.intake.slots
-        extra = False
+        places = self.intake.places
+        is_batch = chunk.job_id in self._batches
         while self.intake.is_open:
             self.intake.waiting += 1
             try:
-                await slots.acquire()
+                await places.acquire()
             finally:
                 self.intake.waiting -= 1
-            # One first: most messages hold one request, and the other slots are others' meanwhile.
-            taken = 1 + (slots.take_free() if extra else 0)
+            # Most messages hold one request; the other places are others' meanwhile.
+            taken = 1 + (places.take_free() if is_batch else 0)
             claims: tuple[Claim, ...] = ()
             leased_s = time.monotonic()
             try:
                 if self.intake.is_open:
                     claims = await self._claim(chunk, taken)
             finally:
-                slots.release(taken - len(claims))
+                places.release(taken - len(claims))
             for claim in claims:
                 tasks.add(asyncio.create_task(self._run_unit(claim, leased_s)))
             if not claims or claims[0].ref.line is None:
                 return
-            extra = True
+            if not is_batch:
+                is_batch = True
+                self._batches.append(chunk.job_id)
+            if len(claims) < taken:
+                return  # it has no more
 
     async def _claim(self, chunk: ChunkRef, limit: int) -> tuple[Claim, ...]:
         token = uuid.uuid4().hex  # the same over all tries: a repeated call gives the same claims
@@ -101,8 +111,8 @@ class ChunkRunner:
         )
 
     async def _run_unit(self, claim: Claim, leased_s: float) -> None:
-        slot = HeldSlot(self.intake.slots)
+        place = HeldSlot(self.intake.places)
         try:
-            await self.runner.run(claim, leased_s, slot.release)
+            await self.runner.run(claim, leased_s, place.release)
         finally:
-            slot.release()
+            place.release()

@@ -14,12 +14,14 @@ import structlog
 
 from llmjobs_core.errors import CheckpointBehind
 from llmjobs_core.jobs import Claim, JobError, Usage
+from llmjobs_core.states import JobReason
 from llmjobs_core.store import JobStore
 from llmjobs_worker.assemble import Answer
 from llmjobs_worker.checkpoint import Checkpoint
 from llmjobs_worker.chunks import EngineUsage
 from llmjobs_worker.engine_client import EngineClient
 from llmjobs_worker.held import AbortReason, HeldUnit, HeldUnits
+from llmjobs_worker.intake import Intake
 from llmjobs_worker.metrics import WorkerMetrics
 from llmjobs_worker.outlet import NOTHING, Piece
 from llmjobs_worker.persist import persist
@@ -33,6 +35,17 @@ from llmjobs_worker.retry import (
     build_error_body,
     build_network_failure,
 )
+
+_PATIENCE_S = 1.0
+"""How long a request that was claimed ahead waits for its slot before it goes on elsewhere: those
+before it take longer than the ones they followed (arbitrary; a fraction of a lease)."""
+
+_HANDED_BACK = {
+    AbortReason.DRAINED: JobReason.DRAINED,
+    AbortReason.CROWDED: JobReason.CROWDED,
+    AbortReason.ENGINE_UNHEALTHY: JobReason.ENGINE_UNHEALTHY,
+}
+"""Why requests go back to the queue that were stopped here through no doing of theirs."""
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +70,7 @@ class UnitRunner:
     """Runs requests; one a process, used by all of them."""
 
     store: JobStore
+    intake: Intake
     engine: EngineClient
     fetch_traits: Callable[[], EngineTraits]
     """What is known of the engine now."""
@@ -91,7 +105,7 @@ class UnitRunner:
     async def _generate_abortable(
         self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint
     ) -> Finished | Failure | AbortReason:
-        task = asyncio.create_task(self._generate(claim, checkpoint))
+        task = asyncio.create_task(self._generate_in_slot(unit, claim, checkpoint))
         unit.set_abort(task.cancel)
         try:
             return await task
@@ -103,6 +117,25 @@ class UnitRunner:
             return unit.abort_reason
 
     # -- the engine's part --------------------------------------------------------------------
+
+    async def _generate_in_slot(
+        self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint
+    ) -> Finished | Failure | AbortReason:
+        slots = self.intake.slots
+        try:
+            if slots.free:
+                await slots.acquire()
+            else:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await slots.acquire()
+        except TimeoutError:
+            return AbortReason.CROWDED
+        unit.is_at_engine = True
+        try:
+            return await self._generate(claim, checkpoint)
+        finally:
+            self.intake.turnover.note_end()
+            slots.release()
 
     async def _generate(self, claim: Claim, checkpoint: Checkpoint) -> Finished | Failure:
         try:
@@ -155,10 +188,10 @@ class UnitRunner:
         log = _log.bind(unit=str(claim.ref), attempt=claim.attempt)
         if isinstance(outcome, AbortReason):
             log.info("request_aborted", reason=outcome)
-            if outcome is AbortReason.DRAINED:
-                await self._hand_back(unit, checkpoint, "Drained")
-            elif outcome is AbortReason.ENGINE_UNHEALTHY:
+            if outcome is AbortReason.ENGINE_UNHEALTHY and unit.is_at_engine:
                 await self._lose(unit, checkpoint)
+            elif (reason := _HANDED_BACK.get(outcome)) is not None:
+                await self._hand_back(unit, checkpoint, reason)
             return
         if isinstance(outcome, Failure) and outcome.may_be_outage:
             is_alive = await self.confirm_engine()
@@ -168,7 +201,7 @@ class UnitRunner:
                 if outcome.was_taken:
                     await self._lose(unit, checkpoint)
                 else:
-                    await self._hand_back(unit, checkpoint, "EngineUnhealthy")
+                    await self._hand_back(unit, checkpoint, JobReason.ENGINE_UNHEALTHY)
                 return
         unit.is_ending = True
         if isinstance(outcome, Finished):
@@ -225,7 +258,7 @@ class UnitRunner:
             step="fail",
         )
 
-    async def _hand_back(self, unit: HeldUnit, checkpoint: Checkpoint, reason: str) -> None:
+    async def _hand_back(self, unit: HeldUnit, checkpoint: Checkpoint, reason: JobReason) -> None:
         await self._write(checkpoint)
         await persist(
             lambda: self.store.release([(unit.ref, unit.fence)], reason=reason), step="release"

@@ -33,7 +33,6 @@ from llmjobs_worker.retry import RetryPolicy
 from llmjobs_worker.run_chunk import ChunkRunner
 from llmjobs_worker.run_unit import UnitRunner
 from llmjobs_worker.settings import WorkerSettings
-from llmjobs_worker.slots import Slots
 
 _DEAD_S = 60.0
 """A loop or lease thread that did not turn for so long will not again."""
@@ -59,7 +58,7 @@ class WorkerService:
         self.metrics.slots.set(settings.concurrency)
         self._loop = LoopThread()
         self._held = HeldUnits()
-        self.intake = Intake(Slots(settings.concurrency))
+        self.intake = Intake(settings.concurrency)
         self.metrics.slots_used.set_function(lambda: float(self.intake.slots.used))
         self.metrics.engine_healthy.set_function(lambda: float(self.intake.is_healthy))
         self._options = StoreOptions(
@@ -145,6 +144,7 @@ class WorkerService:
         )
         runner = UnitRunner(
             store=self._store,
+            intake=self.intake,
             engine=self._engine,
             fetch_traits=lambda: monitor.traits,
             confirm_engine=monitor.confirm,

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 class Slots:
     """A fair counting semaphore that can give several at once; for one event loop."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, count_more: Callable[[], int] = lambda: 0) -> None:
+        """*count_more* says how many there are beyond *total* at the moment."""
         self.total = total
-        self._free = total
+        self._count_more = count_more
+        self._used = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self.on_freed: Callable[[], None] = lambda: None
         """Called whenever a slot comes free and nobody here waits for it."""
@@ -19,17 +21,17 @@ class Slots:
     @property
     def free(self) -> int:
         """Slots that nobody holds."""
-        return self._free
+        return max(0, self.total + self._count_more() - self._used)
 
     @property
     def used(self) -> int:
         """Slots that are held."""
-        return self.total - self._free
+        return self._used
 
     async def acquire(self) -> None:
         """Wait for one slot; whoever came first gets it first."""
-        if self._free and not self._waiters:
-            self._free -= 1
+        if not self._waiters and self.free:
+            self._used += 1
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -47,23 +49,21 @@ class Slots:
 
         Takes none while others wait.
         """
-        taken = 0 if self._waiters else self._free
+        taken = 0 if self._waiters else self.free
         if most is not None:
             taken = min(taken, most)
-        self._free -= taken
+        self._used += taken
         return taken
 
     def release(self, count: int = 1) -> None:
         """Give back *count* slots."""
-        for _ in range(count):
-            while self._waiters:
-                waiter = self._waiters.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-                    break
-            else:
-                self._free += 1
-        if self._free:
+        self._used -= count
+        while self._waiters and self.free:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._used += 1
+                waiter.set_result(None)
+        if self.free:
             self.on_freed()
 
 

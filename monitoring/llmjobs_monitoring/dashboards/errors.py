@@ -55,7 +55,8 @@ _OUTCOMES = Panel(
 _RETRIES = Panel(
     title="Why are requests run again?",
     description="LeaseLost: a worker died or froze; EngineLost, EngineUnhealthy: its engine did; "
-    "Drained: a worker left in order; Retrying: the engine answered with an error.",
+    "Drained: a worker left in order; Crowded: a worker claimed more than it had slots for; "
+    "Retrying: the engine answered with an error.",
     queries=(Query(CHOSEN.rate("llmjobs_requests_retried_total", by=("reason",)), "{{reason}}"),),
     unit=Unit.PER_SECOND,
     stacked=True,

@@ -8,7 +8,6 @@ from llmjobs_testing.waiting import eventually
 from llmjobs_worker.engine_client import EngineClient
 from llmjobs_worker.health import EngineMonitor
 from llmjobs_worker.intake import Intake
-from llmjobs_worker.slots import Slots
 
 
 async def test_a_sick_engines_requests_are_stopped_at_every_failed_check(
@@ -20,7 +19,7 @@ async def test_a_sick_engines_requests_are_stopped_at_every_failed_check(
         nonlocal stops
         stops += 1
 
-    intake = Intake(Slots(1))
+    intake = Intake(1)
     async with EngineClient(engine.url) as client:
         monitor = EngineMonitor(client, intake, path="/health", kind=None, on_unhealthy=stop)
         watching = asyncio.create_task(monitor.run())

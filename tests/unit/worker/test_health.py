@@ -6,7 +6,6 @@ from llmjobs_worker.engine_client import Health
 from llmjobs_worker.health import EngineMonitor
 from llmjobs_worker.intake import Intake
 from llmjobs_worker.resume import EngineKind, EngineTraits
-from llmjobs_worker.slots import Slots
 
 
 class Engine:
@@ -23,7 +22,7 @@ class Engine:
 
 
 async def test_an_engine_that_can_not_be_asked_gets_nothing_new_and_keeps_what_it_has() -> None:
-    engine, intake, aborts = Engine(), Intake(Slots(4)), list[None]()
+    engine, intake, aborts = Engine(), Intake(4), list[None]()
     monitor = EngineMonitor(
         cast("Any", engine), intake, path="/health", kind=None,
         on_unhealthy=lambda: aborts.append(None),

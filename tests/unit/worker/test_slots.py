@@ -89,3 +89,18 @@ async def test_a_held_slot_is_given_back_once() -> None:
     held.release()
     held.release()
     assert slots.free == 2
+
+
+async def test_more_are_given_while_there_are_more() -> None:
+    more = 2
+    slots = Slots(2, lambda: more)
+    assert slots.take_free() == 4
+    waiter = asyncio.create_task(slots.acquire())
+    await asyncio.sleep(0)
+    more = 0
+    slots.release(2)
+    await asyncio.sleep(0)
+    assert (waiter.done(), slots.free) == (False, 0)
+    slots.release()
+    await waiter
+    assert slots.used == 2
