@@ -195,12 +195,15 @@ class _Follower:
         return Batch([])
 
     def _pass_on(self, events: list[SharedEvent]) -> Batch | None:
-        """Return those that were not passed on before."""
+        """Return those that were not passed on before, of the kinds that this version knows."""
         fresh = [event for event in events if event.order > self._order]
         if not fresh:
             return None
         self._last, self._order = fresh[-1].event.id, fresh[-1].order
-        return Batch(fresh, End.DONE if fresh[-1].is_last else None)
+        known = [one for one in fresh if one.event.type is not EventType.OTHER]
+        if not known:
+            return None
+        return Batch(known, End.DONE if known[-1].is_last else None)
 
 
 async def wait_for_end(

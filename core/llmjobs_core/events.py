@@ -20,6 +20,16 @@ class EventType(StrEnum):
     """A batch line ended: fields ``line``, ``ok`` (1 or 0), ``done`` and ``total``."""
     DONE = "done"
     """The last event: fields ``state`` (terminal), ``reason``."""
+    OTHER = "other"
+    """A kind that another version writes and this one does not know: nothing to tell."""
+
+    @classmethod
+    def parse(cls, text: str) -> "EventType":
+        """Return the kind that an entry names."""
+        return cls(text) if text in _KNOWN else cls.OTHER
+
+
+_KNOWN = {*EventType}
 
 
 @dataclass(frozen=True, slots=True)

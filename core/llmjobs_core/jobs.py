@@ -240,6 +240,8 @@ class ProgressUpdate(msgspec.Struct, frozen=True, kw_only=True):
     at: int = -1
     """UTF-8 bytes of the checkpoint's text before this update, so that sending it twice is
     harmless; -1 does not check."""
+    tokens_at: int = -1
+    """Tokens of the checkpoint before this update: the same for one without text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Checkpoint:
         self._reset = False
         self._regenerated = 0
         self._at = len(known.text.encode())
+        self._tokens_at = known.tokens
         self._sent: ProgressUpdate | None = None
 
     @classmethod
@@ -67,7 +68,7 @@ class Checkpoint:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._reset, self._at, self._sent = True, 0, None
+        self._reset, self._at, self._tokens_at, self._sent = True, 0, 0, None
 
     def build_update(self) -> ProgressUpdate | None:
         """Return what to send: the unconfirmed update again, or what is new; None if nothing."""
@@ -84,6 +85,7 @@ class Checkpoint:
                 regenerated=self._regenerated if self._reset else 0,
                 is_partial=new.is_partial,
                 at=-1 if self._reset or not new.text else self._at,
+                tokens_at=-1 if self._reset or new.text else self._tokens_at,
             )
             self._known += self._new
             self._new, self._reset, self._has_new_prompt_ids = [], False, False
@@ -93,4 +95,5 @@ class Checkpoint:
         """Note that the store has *update*."""
         if update is self._sent:
             self._at += len(update.text.encode())
+            self._tokens_at += update.tokens
             self._sent = None

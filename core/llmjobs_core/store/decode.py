@@ -195,7 +195,7 @@ def parse_workers(replies: Sequence[object]) -> tuple[WorkerInfo, ...]:
 def parse_event(entry_id: object, fields: Mapping[Any, Any]) -> JobEvent:
     """Read an entry of a job's own stream."""
     plain = {as_text(name): as_text(value) for name, value in fields.items()}
-    return JobEvent(as_text(entry_id), EventType(plain.pop("t")), plain)
+    return JobEvent(as_text(entry_id), EventType.parse(plain.pop("t")), plain)
 
 
 def parse_deliveries(fields: Mapping[bytes, bytes]) -> list[Delivery]:
@@ -208,7 +208,7 @@ def parse_deliveries(fields: Mapping[bytes, bytes]) -> list[Delivery]:
     try:
         for job_id, event_id, _, kind, *plain in _entry_decoder.decode(fields[b"d"]):
             said = dict(zip(plain[::2], plain[1::2], strict=True))
-            found.append(Delivery(job_id, JobEvent(event_id, EventType(kind), said)))
+            found.append(Delivery(job_id, JobEvent(event_id, EventType.parse(kind), said)))
     except (KeyError, ValueError) as error:  # msgspec's own are ValueErrors
         raise UnreadableEntry("an entry of a shard stream") from error
     return found

@@ -164,7 +164,7 @@ def reap_args(prefix: str, template: str, limit: int) -> list[Arg]:
 
 def _progress_fields(update: ProgressUpdate | None) -> list[Arg]:
     if update is None:
-        return ["", 0, "", "", 0, -1, 0, 0]
+        return ["", 0, "", "", 0, -1, 0, 0, -1]
     return [
         update.text,
         update.tokens,
@@ -174,6 +174,7 @@ def _progress_fields(update: ProgressUpdate | None) -> list[Arg]:
         update.at,
         update.regenerated,
         int(update.is_partial),
+        update.tokens_at,
     ]
 
 
@@ -196,6 +197,7 @@ def progress_args(updates: Sequence[ProgressUpdate]) -> list[Arg]:
                 update.at,
                 update.regenerated,
                 update.is_partial,
+                update.tokens_at,
             )
         )
     return [msgspec.msgpack.encode(packed), b"".join(all_ids)]

@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import msgspec
 import pytest
 
 from llmjobs_core.jobs import ProgressUpdate
@@ -120,6 +121,28 @@ async def test_an_entry_of_another_version_costs_nobody_the_events_behind_it(
     await driver.complete(claim)
     assert text_of(await asyncio.wait_for(watching, 10)) == "one two"
     assert (await gateway.client.call("GET", "/healthz"))[0] == 200
+
+
+async def test_kinds_of_events_that_only_another_version_knows_are_left_out(
+    gateway: RunningGateway, driver: Driver
+) -> None:
+    job = await gateway.client.submit()
+    claim = await driver.claim_one()
+    path = f"/jobs/{job}/events"
+    live = asyncio.create_task(collect(gateway.client, path))
+    await driver.say(claim, "one ")
+    event_id = await driver.store.client.xadd(f"llmjobs:ev:{job}", {"t": "mood", "is": "good"})
+    entry = msgspec.msgpack.encode([[job, event_id.decode(), "t", "mood", "is", "good"]])
+    for number in range(16):
+        await driver.store.client.xadd(f"llmjobs:shard:{number}", {"d": entry})
+    await driver.say(claim, "two")
+    await driver.complete(claim)
+    told = await asyncio.wait_for(live, 10)
+    assert (text_of(told), {event.type for event in told}) == (
+        "one two",
+        {"state", "delta", "done"},
+    )
+    assert told == await collect(gateway.client, path)
 
 
 async def test_two_gateways_serve_the_same_stream(

@@ -13,7 +13,7 @@ from llmjobs_core.errors import (
     PoolNotFound,
     StateConflict,
 )
-from llmjobs_core.jobs import BatchLine, JobError, JobKind, NewJob, ProgressUpdate, Usage
+from llmjobs_core.jobs import BatchLine, JobError, JobKind, Lost, NewJob, ProgressUpdate, Usage
 from llmjobs_core.names import PoolKey, build_job_id
 from llmjobs_core.pools import Waiting
 from llmjobs_core.states import JobClass, JobState
@@ -221,6 +221,24 @@ async def test_a_lost_lease_hands_on_the_checkpoint(store: JobStore, driver: Dri
     await make_due(store, "leases")
     again = await driver.claim_one()
     assert (again.text, again.token_ids, again.tokens) == ("so far", (7, 8), 2)
+
+
+async def test_progress_without_text_that_is_sent_again_counts_once(
+    store: JobStore, driver: Driver
+) -> None:
+    await store.submit(make_job())
+    claim = await driver.claim_one()
+
+    async def think(tokens_at: int) -> tuple[Lost, ...]:
+        thought = ProgressUpdate(
+            ref=claim.ref, fence=claim.fence, tokens=5, is_partial=True, tokens_at=tokens_at
+        )
+        return await store.progress([thought])
+
+    assert [await think(0), await think(0), await think(5)] == [(), (), ()]
+    assert (await store.fetch(claim.ref.job_id)).tokens == 10
+    (behind,) = await think(15)  # the store lost what came before
+    assert behind.behind
 
 
 async def test_a_restart_keeps_count_of_what_it_made_void(store: JobStore, driver: Driver) -> None:

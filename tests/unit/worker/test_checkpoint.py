@@ -25,6 +25,8 @@ class FakeStore:
             self.text, self.ids, self.tokens = b"", (), 0
         elif update.at >= 0 and len(self.text) != update.at:
             return len(self.text) >= update.at + len(text)
+        elif update.tokens_at >= 0 and self.tokens != update.tokens_at:
+            return self.tokens >= update.tokens_at + update.tokens
         self.text += text
         self.ids += update.token_ids
         self.tokens += update.tokens
@@ -55,13 +57,15 @@ def run(steps: list[tuple[str, str]]) -> tuple[FakeStore, str]:
     return store, want
 
 
+THINK = st.just(("add", ""))
+"""Progress without text."""
 ADD = st.text(min_size=1, max_size=4).map(lambda text: ("add", text))
 SEND = st.sampled_from([("sent", ""), ("answer_lost", ""), ("not_sent", "")])
 RESTART = st.just(("restart", ""))
 LOSE = st.integers(0, 3).map(lambda count: ("store_loses", str(count)))
 
 
-@given(st.lists(st.one_of(ADD, SEND, RESTART), max_size=30))
+@given(st.lists(st.one_of(ADD, THINK, SEND, RESTART), max_size=30))
 def test_lost_calls_and_answers_lose_and_double_nothing(steps: list[tuple[str, str]]) -> None:
     store, want = run(steps)
     assert store.text.decode() == want

@@ -1,6 +1,6 @@
 -- Stores the result of a unit. ARGV: ref, fence, HTTP status, body, prompt tokens, completion
 -- tokens, regenerated tokens, then the last progress: text, tokens, token ids, prompt ids, reset, at,
--- void tokens, partial
+-- void tokens, partial, tokens before
 local ref, fence = ARGV[3], ARGV[4]
 local id, line = split_ref(ref)
 local j = load_job(id)
@@ -9,7 +9,7 @@ if not holds(ref, fence) then
   return was_ended_by(ref, fence, 1) and 1 or 0
 end
 if not add_progress(j, ref, ARGV[10], num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14] == '1',
-  num(ARGV[15]), num(ARGV[16]), ARGV[17] == '1') then
+  num(ARGV[15]), num(ARGV[16]), ARGV[17] == '1', num(ARGV[18])) then
   return -1
 end
 stop_unit(j, ref)

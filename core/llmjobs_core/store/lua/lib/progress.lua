@@ -26,9 +26,11 @@ local function count_tokens(j, ukey, tokens)
 end
 
 -- Adds what a unit produced to its checkpoint and notes it for the watchers of a single job. *at* is
--- the checkpoint's size in bytes before this update, -1 for «don't check»: so a repeated update is
--- seen and skipped, and false is returned when text is missing here (Redis lost its last second).
-local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset, at, regenerated, partial)
+-- the checkpoint's size in bytes before this update and *tokens_at* its tokens, -1 for «don't check»:
+-- so a repeated update is seen and skipped, and false is returned when text or tokens are missing here
+-- (Redis lost its last second).
+local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset, at, regenerated, partial,
+    tokens_at)
   local ukey, _, line = unit_key(ref)
   if reset then
     local void = num(call('HGET', ukey, 'utk'))
@@ -42,6 +44,9 @@ local function add_progress(j, ref, new_text, tokens, ids, prompt_ids, reset, at
   elseif at >= 0 then
     local have = call('STRLEN', key('txt', ref))
     if have ~= at then return have >= at + #new_text and #new_text > 0 end
+  elseif tokens_at >= 0 and tokens > 0 then
+    local have = num(call('HGET', ukey, 'utk'))
+    if have ~= tokens_at then return have >= tokens_at + tokens end
   end
   if partial then call('HSET', ukey, 'upart', 1) end
   if prompt_ids ~= '' then call('SET', key('ptk', ref), prompt_ids) end
