@@ -141,9 +141,14 @@ def down(
     except StackFailedError as error:
         _fail(str(error), error.log)
     _console.print("Stopped." if stopped else "No stack runs here.")
-    if delete_data and state is not None:
+    if not delete_data:
+        return
+    if state is not None:
         shutil.rmtree(folder)
         _console.print(f"Deleted {folder}.", soft_wrap=True)
+    elif folder.exists():
+        _errors.print(f"Not deleted: {folder} does not say that a stack made it.", soft_wrap=True)
+        raise typer.Exit(1)
 
 
 @dev.command()

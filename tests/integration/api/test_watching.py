@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from llmjobs_core.jobs import ProgressUpdate
+from llmjobs_core.store.encode import as_text
 from llmjobs_testing.driver import Driver
 from llmjobs_testing.gateways import Client, RunningGateway, SseEvent, run_gateway
 
@@ -131,8 +132,10 @@ async def test_kinds_of_events_that_only_another_version_knows_are_left_out(
     path = f"/jobs/{job}/events"
     live = asyncio.create_task(collect(gateway.client, path))
     await driver.say(claim, "one ")
-    event_id = await driver.store.client.xadd(f"llmjobs:ev:{job}", {"t": "mood", "is": "good"})
-    entry = msgspec.msgpack.encode([[job, event_id.decode(), "t", "mood", "is", "good"]])
+    event_id = as_text(
+        await driver.store.client.xadd(f"llmjobs:ev:{job}", {"t": "mood", "is": "good"})
+    )
+    entry = msgspec.msgpack.encode([[job, event_id, "t", "mood", "is", "good"]])
     for number in range(16):
         await driver.store.client.xadd(f"llmjobs:shard:{number}", {"d": entry})
     await driver.say(claim, "two")
