@@ -83,7 +83,7 @@ async def measure_all(options: argparse.Namespace, measured: list[Measured]) -> 
         if options.only and row.name not in options.only:
             continue
         say(f"--- {row.name}: {row.title}")
-        runs = 1 if options.quick else options.runs
+        runs = 1 if options.quick else max(options.runs, row.runs_min)
         one = await measure(row, Stage(folder / row.name, runs, options.quick, say))
         measured.append(one)
         for figure in one.figures:

@@ -52,3 +52,5 @@ class Row:
     """What is done, to what, against what."""
     measure: Callable[[Stage], Awaitable[Sequence[Figure]]]
     """Raises SelfCheckFailed where the work was not done right."""
+    runs_min: int = 1
+    """More than the usual runs where single ones differ by more than the bound is about."""

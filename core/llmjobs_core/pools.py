@@ -43,7 +43,7 @@ class PoolStats:
     dispatched: int
     """Of ``queued``: those already in the Celery queue."""
     running: int
-    """Requests at an engine."""
+    """Requests that workers hold: at an engine, or claimed for a slot that soon comes free."""
     slots: int
     """Slots of the workers that are alive."""
     workers: int

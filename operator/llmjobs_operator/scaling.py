@@ -133,7 +133,7 @@ def _decide_busy(
     history: Sequence[Need],
     now_ms: int,
 ) -> ScalingDecision:
-    scaling, wanted = spec.scaling, _needed(spec, stats, ready)
+    scaling, wanted = spec.scaling, _needed(spec, stats, current, ready)
     need = Need(now_ms, wanted)
     demand = f"{stats.queued} requests wait and {stats.running} run"
     if wanted > current:
@@ -157,7 +157,7 @@ def _decide_busy(
     )
 
 
-def _needed(spec: LLMWorkerPoolSpec, stats: PoolStats, ready: int) -> int:
+def _needed(spec: LLMWorkerPoolSpec, stats: PoolStats, current: int, ready: int) -> int:
     scaling = spec.scaling
     target = scaling.target_per_replica or spec.concurrency
     by_count = math.ceil((stats.queued + stats.running) / target)
@@ -165,8 +165,9 @@ def _needed(spec: LLMWorkerPoolSpec, stats: PoolStats, ready: int) -> int:
     if scaling.target_drain_seconds and stats.requests_per_s and ready > 0:
         rate = stats.requests_per_s / ready
         wanted = math.ceil(stats.queued / (rate * scaling.target_drain_seconds))
-    # Work in flight keeps its replicas: scaling in must not move what runs.
-    in_flight = math.ceil(stats.running / spec.concurrency)
+    # Work in flight keeps its replicas: scaling in must not move what runs. It asks for no more, as
+    # where answers are short more is claimed than there are slots.
+    in_flight = min(current, math.ceil(stats.running / spec.concurrency))
     return _clamp(scaling, max(1, wanted, in_flight))
 
 

@@ -1,9 +1,9 @@
 """Lets fast streams be read once a tick, all of them in one turn of the loop.
 
 Every turn of a task costs more than the tokens that it brings. Progress is written once a tick
-anyway, so a stream that has just told something is not read again before the next one, and then
-from here: its task sleeps for as long as tokens come. Only answers that have grown a little wait: a
-short one ends as soon as it can.
+anyway, so a stream that brings more than one token in it is not read again before the next, and
+then from here: its task sleeps for as long as tokens come. Only answers that have grown a little
+wait: a short one ends as soon as it can.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from llmjobs_worker.checkpoint import Checkpoint
 from llmjobs_worker.chunk_reader import Part
 from llmjobs_worker.engine_stream import EngineStream
 from llmjobs_worker.metrics import WorkerMetrics
-from llmjobs_worker.pace import Pace
+from llmjobs_worker.pace import TICK_S, Pace
 from llmjobs_worker.publisher import Publisher
 from llmjobs_worker.retry import EngineError, build_network_failure
 
@@ -36,9 +36,13 @@ class Relay:
         Also what the stream's reading raises, once what came before is in the checkpoint.
         """
         relayed = _Relayed(self, stream, answer, checkpoint)
+        last_s = relayed.started_s
         while not relayed.is_over:
-            if relayed.take(await stream.read()):
+            parts = await stream.read()
+            is_fast = time.monotonic() - last_s < TICK_S
+            if relayed.take(parts) and is_fast:
                 await self.pace.follow(relayed.take_ready)
+            last_s = time.monotonic()
         if not answer.is_whole:
             message = "the engine ended the stream before the answer was whole"
             raise EngineError(build_network_failure("engine_stream_cut", message))

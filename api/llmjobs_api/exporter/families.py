@@ -111,7 +111,7 @@ def _pool_families(pools: Sequence[PoolStats]) -> Iterator[Metric]:
 
     queued = gauge("llmjobs_pool_requests_queued", "Requests that wait, retries included.")
     dispatched = gauge("llmjobs_pool_requests_dispatched", "Of those, handed to the pool's queue.")
-    running = gauge("llmjobs_pool_requests_running", "Requests at an engine.")
+    running = gauge("llmjobs_pool_requests_running", "Requests that workers hold.")
     slots = gauge("llmjobs_pool_slots", "Requests that the living workers can run at once.")
     workers = gauge("llmjobs_pool_workers", "Worker processes that are alive.")
     cost = gauge("llmjobs_pool_queued_tokens", "Estimated tokens of the requests that wait.")

@@ -236,4 +236,5 @@ LLAMA = Row(
     "efficiency-llama",
     f"the same with llama.cpp and Gemma 3 270M ({LLAMA_SLOTS} slots, one thread less than cores)",
     measure_llama,
+    runs_min=11,
 )

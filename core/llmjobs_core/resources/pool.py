@@ -229,7 +229,9 @@ class LLMWorkerPoolStatus(Resource):
         default=None, description="Requests that wait. Absent when unknown."
     )
     running: Count | None = Field(
-        default=None, description="Requests at an engine. Absent when unknown."
+        default=None,
+        description="Requests that workers hold: at an engine, or claimed for a "
+        "slot that is about to come free. Absent when unknown.",
     )
     last_scale_time: Timestamp | None = Field(
         default=None, description="When the number of replicas was last changed."

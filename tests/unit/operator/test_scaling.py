@@ -137,6 +137,12 @@ def test_the_drain_target_takes_over_once_a_rate_is_known() -> None:
     assert decide(stats, current=1, spec=spec).replicas == 10
 
 
+def test_more_claims_than_slots_are_no_reason_for_a_replica() -> None:
+    spec = make_spec(scaling={"targetDrainSeconds": 10, "maxReplicas": 100})
+    stats = make_stats(running=6, requests_per_s=100.0)
+    assert decide(stats, current=1, spec=spec).replicas == 1
+
+
 @given(
     queued=st.integers(0, 10_000),
     running=st.integers(0, 500),
