@@ -202,7 +202,7 @@ class _Follower:
         self._last, self._order = fresh[-1].event.id, fresh[-1].order
         known = [one for one in fresh if one.event.type is not EventType.OTHER]
         if not known:
-            return None
+            return Batch([])  # the time without a word begins again, so a word is due
         return Batch(known, End.DONE if known[-1].is_last else None)
 
 

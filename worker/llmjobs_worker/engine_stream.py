@@ -34,23 +34,25 @@ class EngineStream:
         self.is_ended = False
         """Whether the engine has ended its stream, with its answer whole or not."""
 
-    async def read(self) -> list[Part]:
-        """Wait for what comes next; nothing where the engine ends its stream."""
+    async def read(self) -> list[Part] | None:
+        """Wait for what comes next; None where the engine ends its stream."""
         if isinstance(self._reader.end, Failure):
             raise EngineError(self._reader.end)
         data = await self._content.readany()
         if not data:
             self.is_ended = True
-            return []
+            return None
         return self._take(data)
 
-    def read_ready(self) -> list[Part]:
-        """Return what has come since the last read, maybe nothing.
+    def read_ready(self) -> list[Part] | None:
+        """Return what has come since the last read; None if nothing has.
 
-        Nothing also where the stream broke, which the next `read` tells. Call while none waits.
+        None also where the stream broke or failed, which the next `read` tells. Call while none
+        waits.
         """
-        data = b"" if self._content.exception() else self._content.read_nowait()
-        return self._take(data) if data else []
+        is_over = self._reader.end or self._content.exception() is not None
+        data = b"" if is_over else self._content.read_nowait()
+        return self._take(data) if data else None
 
     def _take(self, data: bytes) -> list[Part]:
         self.has_begun = True

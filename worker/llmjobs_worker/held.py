@@ -14,7 +14,7 @@ from llmjobs_core.names import UnitRef
 
 
 class AbortReason(StrEnum):
-    """Why a running request is stopped from outside."""
+    """Why a request is stopped before its end."""
 
     CANCELLED = "cancelled"
     """Its job ended or was suspended."""

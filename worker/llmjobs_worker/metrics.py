@@ -64,7 +64,7 @@ class WorkerMetrics:
         )
         self.aborted = Counter(
             "llmjobs_worker_aborts",
-            "Requests that were stopped at the engine, by reason",
+            "Requests that were stopped here before their end, by reason",
             ["reason"],
             registry=registry,
         )

@@ -73,7 +73,7 @@ class PlainRun:
         self._texts = texts
         self.text = "".join(texts)
         self.token_ids = tuple([token for chunk in chunks for token in chunk.choices[0].token_ids])
-        self.usage = chunks[-1].usage or self._find_usage()
+        self.usage = self._find_usage()
         """What the last one that tells it tells."""
 
     @property
@@ -82,6 +82,8 @@ class PlainRun:
         return len(self._chunks)
 
     def _find_usage(self) -> EngineUsage | None:
+        if self._chunks and self._chunks[-1].usage is not None:
+            return self._chunks[-1].usage  # as nearly always
         told = (chunk.usage for chunk in reversed(self._chunks) if chunk.usage is not None)
         return next(told, None)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from llmjobs_worker.assemble import Answer
 from llmjobs_worker.checkpoint import Checkpoint
@@ -30,15 +30,20 @@ class Relay:
     note_engine_alive: Callable[[], None]
     """Told whenever the engine has sent something."""
 
-    async def run(self, stream: EngineStream, answer: Answer, checkpoint: Checkpoint) -> None:
+    async def run(
+        self, stream: EngineStream, answer: Answer, checkpoint: Checkpoint, asked_s: float
+    ) -> None:
         """Read *stream* until *answer* is whole; raises EngineError where it ends before.
 
-        Also what the stream's reading raises, once what came before is in the checkpoint.
+        Also what the stream's reading raises, once what was read before is in the checkpoint.
+        *asked_s* (monotonic) is when the request was sent.
         """
-        relayed = _Relayed(self, stream, answer, checkpoint)
-        last_s = relayed.started_s
+        relayed = _Relayed(self, stream, answer, checkpoint, asked_s)
+        last_s = asked_s
         while not relayed.is_over:
             parts = await stream.read()
+            if parts is None:
+                break
             is_fast = time.monotonic() - last_s < TICK_S
             if relayed.take(parts) and is_fast:
                 await self.pace.follow(relayed.take_ready)
@@ -54,7 +59,7 @@ class _Relayed:
     stream: EngineStream
     answer: Answer
     checkpoint: Checkpoint
-    started_s: float = field(default_factory=time.monotonic)
+    asked_s: float
     has_told: bool = False
 
     @property
@@ -63,7 +68,8 @@ class _Relayed:
         return self.stream.is_ended or self.answer.is_stopped
 
     def take_ready(self) -> bool:
-        return self.take(self.stream.read_ready())
+        parts = self.stream.read_ready()
+        return parts is not None and self.take(parts)
 
     def take(self, parts: Sequence[Part]) -> bool:
         """Add what came; returns whether the next of it can wait for a tick."""
@@ -71,7 +77,7 @@ class _Relayed:
         relay.note_engine_alive()
         if parts and not self.has_told:
             self.has_told = True
-            relay.metrics.first_token.observe(time.monotonic() - self.started_s)
+            relay.metrics.first_token.observe(time.monotonic() - self.asked_s)
         before = answer.tokens
         for part in parts:
             if piece := answer.take(part):

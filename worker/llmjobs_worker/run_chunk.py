@@ -16,7 +16,7 @@ from llmjobs_core.store import JobStore
 from llmjobs_worker.intake import Intake
 from llmjobs_worker.persist import persist
 from llmjobs_worker.run_unit import UnitRunner
-from llmjobs_worker.slots import HeldSlot
+from llmjobs_worker.stay import Stay
 
 _CLAIM_LIMIT_S = 10.0
 """How long a claim is tried while the store is away; its message is sent again anyway."""
@@ -111,8 +111,8 @@ class ChunkRunner:
         )
 
     async def _run_unit(self, claim: Claim, leased_s: float) -> None:
-        place = HeldSlot(self.intake.places)
+        stay = Stay(self.intake)
         try:
-            await self.runner.run(claim, leased_s, place.release)
+            await self.runner.run(claim, leased_s, stay)
         finally:
-            place.release()
+            stay.leave()

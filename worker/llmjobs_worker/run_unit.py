@@ -6,6 +6,7 @@ closes its connection at once while what was generated is still written down.
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,6 @@ from llmjobs_worker.checkpoint import Checkpoint
 from llmjobs_worker.chunks import EngineUsage
 from llmjobs_worker.engine_client import EngineClient
 from llmjobs_worker.held import AbortReason, HeldUnit, HeldUnits
-from llmjobs_worker.intake import Intake
 from llmjobs_worker.metrics import WorkerMetrics
 from llmjobs_worker.outlet import NOTHING, Piece
 from llmjobs_worker.persist import persist
@@ -35,10 +35,7 @@ from llmjobs_worker.retry import (
     build_error_body,
     build_network_failure,
 )
-
-_PATIENCE_S = 1.0
-"""How long a request that was claimed ahead waits for its slot before it goes on elsewhere: those
-before it take longer than the ones they followed (arbitrary; a fraction of a lease)."""
+from llmjobs_worker.stay import Stay
 
 _HANDED_BACK = {
     AbortReason.DRAINED: JobReason.DRAINED,
@@ -70,7 +67,6 @@ class UnitRunner:
     """Runs requests; one a process, used by all of them."""
 
     store: JobStore
-    intake: Intake
     engine: EngineClient
     fetch_traits: Callable[[], EngineTraits]
     """What is known of the engine now."""
@@ -83,29 +79,30 @@ class UnitRunner:
     metrics: WorkerMetrics
     dice: random.Random
 
-    async def run(self, claim: Claim, leased_s: float, note_answered: Callable[[], None]) -> None:
+    async def run(self, claim: Claim, leased_s: float, stay: Stay) -> None:
         """Run *claim*, whose lease counts from *leased_s* (monotonic), to its end here.
 
-        *note_answered* is called as soon as the engine has given its whole answer: what is left
-        to do is the store's alone.
+        Its *stay* ends as soon as the engine has given its whole answer: what is left to do is the
+        store's alone. After a failure or an abort it is the caller's to end, so that nobody gets
+        the slot while it is not known yet whether the engine is dying.
         """
         unit = HeldUnit(claim.ref, claim.fence, leased_s)
         checkpoint = Checkpoint.of_claim(claim)
         self.held.add(unit)
         try:
-            outcome = await self._generate_abortable(unit, claim, checkpoint)
-            self._count(outcome)
+            outcome = await self._generate_abortable(unit, claim, checkpoint, stay)
+            self._count(unit, outcome)
             if isinstance(outcome, Finished):
-                note_answered()
+                stay.leave_answered()
             await self._settle(unit, claim, checkpoint, outcome)
         finally:
             await self.publisher.detach(checkpoint)
             self.held.remove(unit)
 
     async def _generate_abortable(
-        self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint
+        self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint, stay: Stay
     ) -> Finished | Failure | AbortReason:
-        task = asyncio.create_task(self._generate_in_slot(unit, claim, checkpoint))
+        task = asyncio.create_task(self._generate_in_slot(unit, claim, checkpoint, stay))
         unit.set_abort(task.cancel)
         try:
             return await task
@@ -119,23 +116,12 @@ class UnitRunner:
     # -- the engine's part --------------------------------------------------------------------
 
     async def _generate_in_slot(
-        self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint
+        self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint, stay: Stay
     ) -> Finished | Failure | AbortReason:
-        slots = self.intake.slots
-        try:
-            if slots.free:
-                await slots.acquire()
-            else:
-                async with asyncio.timeout(_PATIENCE_S):
-                    await slots.acquire()
-        except TimeoutError:
+        if not await stay.enter():
             return AbortReason.CROWDED
         unit.is_at_engine = True
-        try:
-            return await self._generate(claim, checkpoint)
-        finally:
-            self.intake.turnover.note_end()
-            slots.release()
+        return await self._generate(claim, checkpoint)
 
     async def _generate(self, claim: Claim, checkpoint: Checkpoint) -> Finished | Failure:
         try:
@@ -162,8 +148,9 @@ class UnitRunner:
             return Finished(answer.build_response(), answer.build_usage())
         if not plan.stream:
             return await self._fetch_whole(plan)
+        asked_s = time.monotonic()
         async with self.engine.open_stream(plan.path, plan.body) as stream:
-            await self.relay.run(stream, answer, checkpoint)
+            await self.relay.run(stream, answer, checkpoint, asked_s)
         return Finished(answer.build_response(), answer.build_usage(), answer.take_rest())
 
     async def _fetch_whole(self, plan: RequestPlan) -> Finished:
@@ -279,7 +266,7 @@ class UnitRunner:
             else:
                 checkpoint.confirm(update)
 
-    def _count(self, outcome: Finished | Failure | AbortReason) -> None:
+    def _count(self, unit: HeldUnit, outcome: Finished | Failure | AbortReason) -> None:
         if isinstance(outcome, AbortReason):
             self.metrics.aborted.labels(outcome).inc()
             kind = "aborted"
@@ -287,4 +274,5 @@ class UnitRunner:
             kind = "succeeded"
         else:
             kind = "retryable" if outcome.retryable else "failed"
-        self.metrics.requests.labels(kind).inc()
+        if unit.is_at_engine:
+            self.metrics.requests.labels(kind).inc()

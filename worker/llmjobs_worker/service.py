@@ -144,7 +144,6 @@ class WorkerService:
         )
         runner = UnitRunner(
             store=self._store,
-            intake=self.intake,
             engine=self._engine,
             fetch_traits=lambda: monitor.traits,
             confirm_engine=monitor.confirm,

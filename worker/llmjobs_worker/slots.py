@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 
 class Slots:
@@ -41,7 +41,8 @@ class Slots:
             if waiter.done() and not waiter.cancelled():
                 self.release()  # it was given a moment before: hand it on
             else:
-                self._waiters.remove(waiter)
+                with suppress(ValueError):  # `release` came to it first, and passed it over
+                    self._waiters.remove(waiter)
             raise
 
     def take_free(self, most: int | None = None) -> int:
@@ -65,17 +66,3 @@ class Slots:
                 waiter.set_result(None)
         if self.free:
             self.on_freed()
-
-
-@dataclass(slots=True)
-class HeldSlot:
-    """One slot that was taken, to be given back once however often it is said."""
-
-    slots: Slots
-    _is_held: bool = field(default=True, init=False)
-
-    def release(self) -> None:
-        """Give it back, if that was not done."""
-        if self._is_held:
-            self._is_held = False
-            self.slots.release()

@@ -17,9 +17,13 @@ from llmjobs_api.problems import Problem, build_response, from_store_error
 from llmjobs_api.streams import EventStream
 from llmjobs_api.watch import End, follow_job
 from llmjobs_core.errors import LLMJobsError
+from llmjobs_core.events import EventType
 from llmjobs_core.jobs import JobRecord
 
 router = APIRouter(tags=["watching"])
+
+_LOOK_AT = 16
+"""Events behind a job's end that are looked at for one to tell: only a newer version writes any."""
 
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
@@ -72,8 +76,8 @@ async def stream_events(
     start = parse_after(last_event_id, after)
     record = await gateway.fetch_job(request, job_id, Verb.GET)
     if start and record.state.is_terminal:
-        left = await gateway.store.fetch_events(job_id, after=start, limit=1)
-        if not left:
+        left = await gateway.store.fetch_events(job_id, after=start, limit=_LOOK_AT)
+        if all(event.type is EventType.OTHER for event in left):
             return Response(status_code=204)
     mark_long(request)
     release = gateway.slots.acquire(get_caller(request))

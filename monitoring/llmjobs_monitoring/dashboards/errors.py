@@ -97,7 +97,7 @@ _UNHEALTHY = Panel(
     steps=bad_from(1),
 )
 _ABORTS = Panel(
-    title="Why are requests stopped at the engine?",
+    title="Why are requests stopped before their end?",
     description="Cancelled by their owners, or given up because this worker lost them.",
     queries=(Query(CHOSEN.rate("llmjobs_worker_aborts_total", by=("reason",)), "{{reason}}"),),
     unit=Unit.PER_SECOND,

@@ -153,3 +153,10 @@ def test_an_error_in_the_middle_of_a_read_ends_the_stream_after_what_came_before
         b"".join(b"data: " + event + b"\n\n" for event in e))]  # fmt: skip
     assert len(parts) == 4
     assert isinstance(reader.end, Failure)
+
+
+def test_an_event_without_data_is_malformed_as_it_is_by_itself() -> None:
+    reader = ChunkReader(chat=True)
+    reader.feed(b'data: {"id":"x","choices":[]}\n\n')
+    with pytest.raises(msgspec.DecodeError):
+        reader.feed(b"data: \n\n")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from llmjobs_worker.slots import HeldSlot, Slots
+from llmjobs_worker.slots import Slots
 
 
 async def test_never_more_are_held_than_there_are() -> None:
@@ -82,13 +82,16 @@ async def test_a_freed_slot_is_told_of_when_nobody_waits() -> None:
     assert told == [1]
 
 
-async def test_a_held_slot_is_given_back_once() -> None:
-    slots = Slots(2)
+async def test_a_waiter_that_is_cancelled_as_a_slot_comes_free_only_ends() -> None:
+    slots = Slots(1)
     await slots.acquire()
-    held = HeldSlot(slots)
-    held.release()
-    held.release()
-    assert slots.free == 2
+    waiter = asyncio.create_task(slots.acquire())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    slots.release()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert slots.free == 1
 
 
 async def test_more_are_given_while_there_are_more() -> None:

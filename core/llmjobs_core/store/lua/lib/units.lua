@@ -61,7 +61,8 @@ local function forget_unit(j, ref)
   if line then call('DEL', key('unit', ref), key('txt', ref)) end
 end
 
--- Puts a stopped unit back: at the front at once, or for later when *due* is in the future.
+-- Puts a stopped unit back: at the front at once, or for later when *due* is in the future. One that
+-- found no slot has not begun, and goes to the front of the queue only if it is interactive.
 local function requeue_unit(j, ref, reason, due)
   local _, line = split_ref(ref)
   pool_waiting(j, 1)
@@ -76,7 +77,7 @@ local function requeue_unit(j, ref, reason, due)
     if j.single then call('HSET', j.key, 'nb', due) end
     call('ZADD', P .. 'later', 'LT', due, j.id)
   elseif is_fed(j.pool) then
-    send_chunk(j, 1, true)
+    send_chunk(j, 1, reason ~= 'Crowded' or j.cls == 'interactive')
   else
     enqueue(j, true)
   end
