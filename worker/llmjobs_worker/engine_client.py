@@ -24,7 +24,7 @@ from llmjobs_worker.retry import (
     EngineError,
     Failure,
     build_error_body,
-    build_network_failure,
+    build_network_error,
     parse_refusal,
 )
 from llmjobs_worker.sse import SSEEventTooLong
@@ -122,11 +122,11 @@ class EngineClient:
         except TimeoutError as error:
             has_begun = stream is not None and stream.has_begun
             code = "engine_idle_timeout" if has_begun else "engine_first_byte_timeout"
-            raise _network_error(code, "the engine was silent too long") from error
+            raise build_network_error(code, "the engine was silent too long") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error
         except (msgspec.DecodeError, UnicodeDecodeError, SSEEventTooLong) as error:
-            raise _network_error("engine_protocol_error", "the stream is malformed") from error
+            raise build_network_error("engine_protocol_error", "the stream is malformed") from error
 
     async def fetch_whole(self, path: str, body: dict[str, Any]) -> bytes:
         """Return the answer to a request without streaming; raises EngineError."""
@@ -143,7 +143,7 @@ class EngineClient:
         except aiohttp.ConnectionTimeoutError as error:
             raise _connection_error(error) from error
         except TimeoutError as error:
-            raise _network_error("engine_timeout", "the engine was silent too long") from error
+            raise build_network_error("engine_timeout", "the engine was silent too long") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error) from error
 
@@ -238,15 +238,13 @@ def _build_too_large() -> Failure:
     return Failure(error, retryable=False, body=build_error_body(error, "server_error"))
 
 
-def _network_error(code: str, message: str) -> EngineError:
-    return EngineError(build_network_failure(code, message))
-
-
 def _connection_error(error: Exception) -> EngineError:
     kind = type(error).__name__
     if isinstance(
         error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | ConnectionNotOpened
     ):
         message = f"the engine could not be reached: {kind}"
-        return EngineError(build_network_failure("engine_unreachable", message, was_taken=False))
-    return _network_error("engine_connection_lost", f"the connection to the engine broke: {kind}")
+        return build_network_error("engine_unreachable", message, was_taken=False)
+    return build_network_error(
+        "engine_connection_lost", f"the connection to the engine broke: {kind}"
+    )

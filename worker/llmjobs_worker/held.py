@@ -55,15 +55,13 @@ def build_losses(lost: Iterable[Lost], fences: Mapping[UnitRef, int]) -> list[Lo
 class HeldUnit:
     """One request that this process owns."""
 
-    __slots__ = ("_abort", "abort_reason", "fence", "is_at_engine", "is_ending", "ref", "renewed_s")
+    __slots__ = ("_abort", "abort_reason", "fence", "is_ending", "ref", "renewed_s")
 
     def __init__(self, ref: UnitRef, fence: int, renewed_s: float) -> None:
         self.ref = ref
         self.fence = fence
         self.renewed_s = renewed_s
         """``time.monotonic()`` from which the lease counts, seen from here."""
-        self.is_at_engine = False
-        """It has a slot, so what becomes of the engine may be its doing."""
         self.is_ending = False
         """Its final call to the store is on its way: that call's answer decides, not the beat's."""
         self.abort_reason: AbortReason | None = None

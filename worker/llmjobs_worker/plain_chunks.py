@@ -82,16 +82,14 @@ class PlainRun:
         return len(self._chunks)
 
     def _find_usage(self) -> EngineUsage | None:
-        if self._chunks and self._chunks[-1].usage is not None:
-            return self._chunks[-1].usage  # as nearly always
-        told = (chunk.usage for chunk in reversed(self._chunks) if chunk.usage is not None)
-        return next(told, None)
+        for chunk in reversed(self._chunks):  # nearly always the last one
+            if chunk.usage is not None:
+                return chunk.usage
+        return None
 
     def count_open(self) -> int:
         """Return how many tokens at the end have no text yet: their character is not whole."""
         count = 0
-        if self._texts[-1]:
-            return count  # as nearly always
         for text, chunk in zip(reversed(self._texts), reversed(self._chunks), strict=True):
             if text:
                 break

@@ -11,7 +11,7 @@ from llmjobs_worker.engine_stream import EngineStream
 from llmjobs_worker.metrics import WorkerMetrics
 from llmjobs_worker.pace import TICK_S, Pace
 from llmjobs_worker.publisher import Publisher
-from llmjobs_worker.retry import EngineError, build_network_failure
+from llmjobs_worker.retry import build_network_error
 
 _UNPACED_TOKENS = 16
 """So many are read as they come (arbitrary: a short answer, and the first words of a long one)."""
@@ -50,7 +50,7 @@ class Relay:
             last_s = time.monotonic()
         if not answer.is_whole:
             message = "the engine ended the stream before the answer was whole"
-            raise EngineError(build_network_failure("engine_stream_cut", message))
+            raise build_network_error("engine_stream_cut", message)
 
 
 @dataclass(slots=True)

@@ -103,11 +103,11 @@ def build_error_body(error: JobError, kind: str) -> bytes:
     )
 
 
-def build_network_failure(code: str, message: str, *, was_taken: bool = True) -> Failure:
-    """Return the failure of a request that got no whole answer; worth another try."""
+def build_network_error(code: str, message: str, *, was_taken: bool = True) -> EngineError:
+    """Return the error of a request that got no whole answer; worth another try."""
     error = JobError(code, message)
     body = build_error_body(error, "server_error")
-    return Failure(error, retryable=True, body=body, was_taken=was_taken)
+    return EngineError(Failure(error, retryable=True, body=body, was_taken=was_taken))
 
 
 def parse_refusal(status: int, body: bytes, retry_after: str | None, now: datetime) -> Failure:

@@ -33,7 +33,7 @@ from llmjobs_worker.retry import (
     Failure,
     RetryPolicy,
     build_error_body,
-    build_network_failure,
+    build_network_error,
 )
 from llmjobs_worker.stay import Stay
 
@@ -91,10 +91,10 @@ class UnitRunner:
         self.held.add(unit)
         try:
             outcome = await self._generate_abortable(unit, claim, checkpoint, stay)
-            self._count(unit, outcome)
+            self._count(stay, outcome)
             if isinstance(outcome, Finished):
                 stay.leave_answered()
-            await self._settle(unit, claim, checkpoint, outcome)
+            await self._settle(unit, claim, checkpoint, stay, outcome)
         finally:
             await self.publisher.detach(checkpoint)
             self.held.remove(unit)
@@ -102,7 +102,7 @@ class UnitRunner:
     async def _generate_abortable(
         self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint, stay: Stay
     ) -> Finished | Failure | AbortReason:
-        task = asyncio.create_task(self._generate_in_slot(unit, claim, checkpoint, stay))
+        task = asyncio.create_task(self._generate_in_slot(claim, checkpoint, stay))
         unit.set_abort(task.cancel)
         try:
             return await task
@@ -116,11 +116,10 @@ class UnitRunner:
     # -- the engine's part --------------------------------------------------------------------
 
     async def _generate_in_slot(
-        self, unit: HeldUnit, claim: Claim, checkpoint: Checkpoint, stay: Stay
+        self, claim: Claim, checkpoint: Checkpoint, stay: Stay
     ) -> Finished | Failure | AbortReason:
         if not await stay.enter():
             return AbortReason.CROWDED
-        unit.is_at_engine = True
         return await self._generate(claim, checkpoint)
 
     async def _generate(self, claim: Claim, checkpoint: Checkpoint) -> Finished | Failure:
@@ -159,7 +158,7 @@ class UnitRunner:
             usage = msgspec.json.decode(body, type=_UsageOnly).usage or EngineUsage()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = "the engine's answer is no JSON object"
-            raise EngineError(build_network_failure("engine_protocol_error", message)) from error
+            raise build_network_error("engine_protocol_error", message) from error
         return Finished(body, Usage(usage.prompt_tokens, usage.completion_tokens or 0))
 
     # -- the store's part ---------------------------------------------------------------------
@@ -169,13 +168,14 @@ class UnitRunner:
         unit: HeldUnit,
         claim: Claim,
         checkpoint: Checkpoint,
+        stay: Stay,
         outcome: Finished | Failure | AbortReason,
     ) -> None:
         await self.publisher.detach(checkpoint)
         log = _log.bind(unit=str(claim.ref), attempt=claim.attempt)
         if isinstance(outcome, AbortReason):
             log.info("request_aborted", reason=outcome)
-            if outcome is AbortReason.ENGINE_UNHEALTHY and unit.is_at_engine:
+            if outcome is AbortReason.ENGINE_UNHEALTHY and stay.is_at_engine:
                 await self._lose(unit, checkpoint)
             elif (reason := _HANDED_BACK.get(outcome)) is not None:
                 await self._hand_back(unit, checkpoint, reason)
@@ -266,7 +266,7 @@ class UnitRunner:
             else:
                 checkpoint.confirm(update)
 
-    def _count(self, unit: HeldUnit, outcome: Finished | Failure | AbortReason) -> None:
+    def _count(self, stay: Stay, outcome: Finished | Failure | AbortReason) -> None:
         if isinstance(outcome, AbortReason):
             self.metrics.aborted.labels(outcome).inc()
             kind = "aborted"
@@ -274,5 +274,5 @@ class UnitRunner:
             kind = "succeeded"
         else:
             kind = "retryable" if outcome.retryable else "failed"
-        if unit.is_at_engine:
+        if stay.is_at_engine:
             self.metrics.requests.labels(kind).inc()

@@ -30,8 +30,7 @@ class Slots:
 
     async def acquire(self) -> None:
         """Wait for one slot; whoever came first gets it first."""
-        if not self._waiters and self.free:
-            self._used += 1
+        if self.take_free(1):
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

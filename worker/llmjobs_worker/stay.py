@@ -19,6 +19,11 @@ class Stay:
         self._entered_s: float | None = None
         self._has_left = False
 
+    @property
+    def is_at_engine(self) -> bool:
+        """Whether it has got a slot, so that what becomes of the engine may be its doing."""
+        return self._entered_s is not None
+
     async def enter(self) -> bool:
         """Wait for a slot; False where none came free in time."""
         slots = self._intake.slots
@@ -42,6 +47,6 @@ class Stay:
         if self._has_left:
             return
         self._has_left = True
-        if self._entered_s is not None:
+        if self.is_at_engine:
             self._intake.slots.release()
         self._intake.places.release()

@@ -11,7 +11,7 @@ from llmjobs_worker.retry import (
     MESSAGE_MAX,
     RETRY_AFTER_MAX_S,
     RetryPolicy,
-    build_network_failure,
+    build_network_error,
     is_retryable_status,
     parse_refusal,
     parse_retry_after,
@@ -133,6 +133,6 @@ def test_an_error_inside_a_stream_is_judged_by_its_code(error: object, retryable
 
 
 def test_a_network_failure_is_retryable_and_has_a_body() -> None:
-    failure = build_network_failure("engine_unreachable", "gone")
+    failure = build_network_error("engine_unreachable", "gone").failure
     assert failure.retryable
     assert json.loads(failure.body)["error"]["code"] == "engine_unreachable"
